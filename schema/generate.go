@@ -1,0 +1,3 @@
+package schema
+
+//go:generate sh ../install_capnp.sh --generate tlog.capnp
