@@ -1,0 +1,191 @@
+package stortest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+
+	"tlog"
+	"tlog/stor"
+)
+
+// patience is how long any one answer may take. It is generous: the suite also
+// runs on slow and shared machines.
+const patience = 30 * time.Second
+
+// env is one test's server and the words in which the tests are written.
+// Helpers whose name begins with must end the test when the server disagrees.
+type env struct {
+	*testing.T
+	b Backend
+	s stor.Server
+}
+
+var (
+	cookie = tlog.UUID{0xc0, 1}
+	vdiskA = tlog.UUID{0xa}
+	vdiskB = tlog.UUID{0xb}
+	me     = stor.Owner{Epoch: 3, ID: tlog.UUID{0x01}}
+	other  = stor.Owner{Epoch: 3, ID: tlog.UUID{0x02}}
+	next   = stor.Owner{Epoch: 4, ID: tlog.UUID{0x02}}
+)
+
+func manifest(version uint64) *stor.Manifest {
+	return &stor.Manifest{
+		Pool: tlog.UUID{0x9}, ConfigVersion: version, K: 2, M: 1, W: 3,
+		Durability: stor.DurabilityAlways, Cookies: []tlog.UUID{{7}, cookie, {8}, {9}},
+	}
+}
+
+func (e *env) context() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	e.Cleanup(cancel)
+	return ctx
+}
+
+// initialised makes the server one of a pool, under config version 1.
+func (e *env) initialised() *env {
+	e.Helper()
+	if err := e.s.Init(e.context(), cookie, manifest(1)); err != nil {
+		e.Fatalf("init: %v", err)
+	}
+	return e
+}
+
+// owned is initialised, and fences vdiskA for me.
+func (e *env) owned() *env {
+	e.Helper()
+	e.initialised().mustFence(vdiskA, me)
+	return e
+}
+
+// reopens restarts the server, if what it holds can outlive it.
+func (e *env) reopens() {
+	e.Helper()
+	if e.b.Reopen != nil {
+		e.s = e.b.Reopen(e.T, e.s)
+	}
+}
+
+func identity() stor.Identity { return stor.Identity{Cookie: cookie, ConfigVersion: 1} }
+
+func (e *env) fence(v tlog.UUID, o stor.Owner) (stor.Control, error) {
+	return e.s.Fence(e.context(), &stor.FenceRequest{Identity: identity(), Owner: o, Vdisk: v})
+}
+
+func (e *env) mustFence(v tlog.UUID, o stor.Owner) stor.Control {
+	e.Helper()
+	c, err := e.fence(v, o)
+	if err != nil {
+		e.Fatalf("fence %v for epoch %d: %v", v, o.Epoch, err)
+	}
+	if c.Owner != o {
+		e.Fatalf("fence answered owner %v, want %v", c.Owner, o)
+	}
+	return c
+}
+
+// request is an append of vdiskA by me at pos with the content named by d.
+func request(pos tlog.Position, d byte) *stor.AppendRequest {
+	return &stor.AppendRequest{
+		Identity: identity(), Owner: me, Vdisk: vdiskA, Position: pos, Index: 1, Digest: tlog.Hash{d},
+		Head: []byte{'h', d}, Body: bytes.Repeat([]byte{d}, 20),
+	}
+}
+
+func (e *env) append(r *stor.AppendRequest) (stor.Meta, error) {
+	e.Helper()
+	type answer struct {
+		m   stor.Meta
+		err error
+	}
+	answers := make(chan answer, 2)
+	e.s.Append(e.context(), r, func(m stor.Meta, err error) { answers <- answer{m, err} })
+	select {
+	case a := <-answers:
+		return a.m, a.err
+	case <-time.After(2 * patience):
+		e.Fatalf("append of position %d: no answer", r.Position)
+		return stor.Meta{}, nil
+	}
+}
+
+func (e *env) mustAppend(r *stor.AppendRequest) {
+	e.Helper()
+	m, err := e.append(r)
+	if err != nil {
+		e.Fatalf("append of position %d: %v", r.Position, err)
+	}
+	if want := metaOf(r); m != want {
+		e.Fatalf("append answered %+v, want %+v", m, want)
+	}
+}
+
+func metaOf(r *stor.AppendRequest) stor.Meta {
+	return stor.Meta{Position: r.Position, Epoch: r.Epoch, Digest: r.Digest, Index: r.Index}
+}
+
+// mustRefuse checks that err is the server's own refusal with code.
+func (e *env) mustRefuse(err error, code stor.Code) *stor.Refusal {
+	e.Helper()
+	var r *stor.Refusal
+	if !errors.As(err, &r) {
+		e.Fatalf("got %v, want a refusal with code %d", err, code)
+	}
+	if r.Code != code {
+		e.Fatalf("refused with code %d (%v), want %d", r.Code, err, code)
+	}
+	if r.Server != e.s.Name() || r.Err == nil {
+		e.Fatalf("refusal %+v does not name the server and the reason", r)
+	}
+	return r
+}
+
+func (e *env) mustMetas(v tlog.UUID, from, to tlog.Position, want ...stor.Meta) {
+	e.Helper()
+	got, err := e.s.Metas(e.context(), v, from, to)
+	if err != nil {
+		e.Fatalf("metas %d…%d: %v", from, to, err)
+	}
+	if len(got) != len(want) || len(want) > 0 && !reflect.DeepEqual(got, want) {
+		e.Fatalf("metas %d…%d: got %v, want %v", from, to, got, want)
+	}
+}
+
+func (e *env) shard(v tlog.UUID, pos tlog.Position, limit int) []byte {
+	e.Helper()
+	b, err := e.s.Shard(e.context(), v, pos, limit)
+	if err != nil {
+		e.Fatalf("shard %d: %v", pos, err)
+	}
+	return b
+}
+
+// mustHold checks meta and data of a position, as r stored them.
+func (e *env) mustHold(r *stor.AppendRequest) {
+	e.Helper()
+	e.mustMetas(r.Vdisk, r.Position, r.Position, metaOf(r))
+	want := append(append([]byte{}, r.Head...), r.Body...)
+	if got := e.shard(r.Vdisk, r.Position, 0); !bytes.Equal(got, want) {
+		e.Fatalf("shard %d: got %d bytes %.40q, want %d bytes %.40q", r.Position, len(got), got, len(want), want)
+	}
+}
+
+func (e *env) mustBeAbsent(v tlog.UUID, pos tlog.Position) {
+	e.Helper()
+	e.mustMetas(v, pos, pos)
+	if b, err := e.s.Shard(e.context(), v, pos, 0); !errors.Is(err, stor.ErrAbsent) {
+		e.Fatalf("shard %d: got %d bytes, %v; want ErrAbsent", pos, len(b), err)
+	}
+}
+
+func (e *env) mustControl(v tlog.UUID, want stor.Control) {
+	e.Helper()
+	got, err := e.s.Control(e.context(), v)
+	if err != nil || got != want {
+		e.Fatalf("control: got %+v, %v; want %+v", got, err, want)
+	}
+}
