@@ -1,0 +1,181 @@
+package schema
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"tlog"
+)
+
+// Sizes of a Reader's buffer, in bytes. It starts small, since most
+// connections of a server are idle, and grows while small messages fill it. A
+// large frame makes it read small portions again: what follows goes straight
+// to where it belongs instead of being copied.
+const (
+	minWindow  = 4 << 10
+	maxWindow  = 64 << 10
+	largeFrame = 32 << 10
+)
+
+// Reader reads framed messages from a connection. Not safe for concurrent use.
+//
+// It may read ahead of the message it returns, so nothing else may read from
+// the connection. After an error the position in the stream is unknown, and
+// the Reader must not be used again; a deadline that passed while nothing had
+// arrived is no exception.
+type Reader struct {
+	r          io.Reader
+	buf        []byte
+	start, end int  // what is buffered
+	window     int  // how much the next fill may read
+	inside     bool // a type byte was read, and its frame not yet
+}
+
+// NewReader reads from r through a buffer of its own, which it allocates when
+// the first bytes are wanted; large bodies go straight from r into the
+// caller's buffer.
+func NewReader(r io.Reader) *Reader { return &Reader{r: r, window: minWindow} }
+
+// Type reads the type byte ahead of a client message; io.EOF, as it is, when
+// the peer ended the stream between messages.
+func (r *Reader) Type() (MessageType, error) {
+	if err := r.need(1); err != nil {
+		return 0, r.wrap("type", err)
+	}
+	t := r.buf[r.start]
+	r.start++
+	r.inside = true
+	return MessageType(t), nil
+}
+
+// Frame reads one message of at most max bytes, framing included. alloc gives
+// the buffer for n bytes: it may block, or refuse with an error, which Frame
+// returns as it is; nil means make. It is called once the announced length has
+// passed the limit, and not at all otherwise.
+//
+// Errors: io.EOF, as it is, when the peer ended the stream between messages;
+// io.ErrUnexpectedEOF in an error of class tlog.Protocol inside one; too long
+// or too many segments: class tlog.Protocol; what the connection returned.
+func (r *Reader) Frame(max int, alloc func(n int) ([]byte, error)) ([]byte, error) {
+	if err := r.need(headerSize); err != nil {
+		return nil, r.wrap("frame", err)
+	}
+	r.inside = true
+	segments, header, err := tableSize(r.buf[r.start:])
+	if err != nil {
+		return nil, err
+	}
+	if err := r.need(header); err != nil {
+		return nil, r.wrap("frame", err)
+	}
+	f := parseTable(r.buf[r.start:r.start+header], segments)
+	if max < 0 || f.total > uint64(max) {
+		return nil, tlog.Protocolf("schema: frame: %d bytes announced; the limit is %d", f.total, max)
+	}
+	n := int(f.total)
+	frame, err := allocate(alloc, n)
+	if err != nil {
+		return nil, err
+	}
+	r.adapt(n)
+	if err := r.full(frame); err != nil {
+		return nil, r.wrap("frame", err)
+	}
+	r.inside = false
+	return frame, nil
+}
+
+func allocate(alloc func(n int) ([]byte, error), n int) ([]byte, error) {
+	if alloc == nil {
+		return make([]byte, n), nil
+	}
+	b, err := alloc(n)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) < n {
+		panic("internal error: schema: alloc gave a shorter buffer than it was asked for")
+	}
+	return b[:n:n], nil
+}
+
+// adapt chooses how much the next fills read, by the frame just announced and
+// what the last fill got.
+func (r *Reader) adapt(n int) {
+	switch {
+	case n > largeFrame:
+		r.window = minWindow
+	case r.end >= r.window && r.window < maxWindow:
+		r.window *= 2
+	}
+}
+
+// full fills p, first with what is buffered. What is left of a long p is read
+// without a copy.
+func (r *Reader) full(p []byte) error {
+	for {
+		n := copy(p, r.buf[r.start:r.end])
+		r.start += n
+		p = p[n:]
+		if len(p) == 0 {
+			return nil
+		}
+		if len(p) >= r.window {
+			_, err := io.ReadFull(r.r, p)
+			return err
+		}
+		if err := r.need(1); err != nil {
+			return err
+		}
+	}
+}
+
+// need buffers n bytes, at most a segment table. io.EOF if there is not even
+// one, io.ErrUnexpectedEOF if there are fewer.
+func (r *Reader) need(n int) error {
+	if r.end-r.start >= n {
+		return nil
+	}
+	r.compact()
+	for idle := 0; r.end < n; {
+		m, err := r.r.Read(r.buf[r.end:max(r.window, n)])
+		r.end += m
+		if r.end >= n {
+			return nil
+		}
+		if err == io.EOF && r.end > 0 {
+			return io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+		if idle++; m > 0 {
+			idle = 0
+		} else if idle == 100 {
+			return io.ErrNoProgress
+		}
+	}
+	return nil
+}
+
+// compact moves what is buffered to the front of a buffer of the window's size.
+func (r *Reader) compact() {
+	buf := r.buf
+	if len(buf) < r.window {
+		buf = make([]byte, r.window)
+	}
+	r.end = copy(buf, r.buf[r.start:r.end])
+	r.start, r.buf = 0, buf
+}
+
+// wrap gives an error its place and, for a message that was cut off, its class.
+func (r *Reader) wrap(what string, err error) error {
+	switch {
+	case err == io.EOF && !r.inside:
+		return io.EOF
+	case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF):
+		return tlog.Protocolf("schema: %s: the peer ended inside a message: %w", what, io.ErrUnexpectedEOF)
+	}
+	return fmt.Errorf("schema: %s: %w", what, err)
+}
