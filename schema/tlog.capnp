@@ -3,7 +3,7 @@
 # Fields up to the ordinals that docs/protocol.md lists as version 1 are those
 # of the protocol that existing clients speak; they never change. What stands
 # behind them is ours, and may only grow at the end.
-@0xf4533cbae6e08506;
+@0xf14767bc86505e90;
 
 using Go = import "/go.capnp";
 $Go.package("schema");
