@@ -1,0 +1,79 @@
+package file
+
+import "tlog/stor"
+
+// commit is the committer: the one goroutine of a Server that writes.
+func (s *Server) commit() {
+	b := &bench{name: s.name, index: s.index, digest: s.readDigest}
+	var batch []*request
+	for {
+		batch = s.queue.take(batch[:0])
+		if len(batch) == 0 {
+			return
+		}
+		s.commitBatch(b, batch)
+		clear(batch)
+		clear(b.frames) // keep no caller's memory alive while idle
+	}
+}
+
+// commitBatch judges a batch, makes its frames durable, and answers.
+func (s *Server) commitBatch(b *bench, batch []*request) {
+	if err := s.unfit(); err != nil {
+		s.refuse(batch, err)
+		return
+	}
+	b.reset()
+	verdicts := make([]verdict, len(batch))
+	for i, r := range batch {
+		verdicts[i] = r.judge(b)
+	}
+	if len(b.frames) > 0 {
+		if err := s.store(b, batch); err != nil {
+			s.refuse(batch, err)
+			return
+		}
+	}
+	s.queue.written(batch)
+	for i, r := range batch {
+		s.queue.answer(r, verdicts[i])
+	}
+}
+
+// store makes the frames of a batch durable and then visible. A refusal means
+// that nothing was done; after any other error the server is failed.
+func (s *Server) store(b *bench, batch []*request) error {
+	err := s.log.reserve(b.bytes)
+	if err == errFull {
+		return b.refuse(stor.Full, "%w; make room, or replace it", errFull)
+	}
+	if err == nil {
+		err = s.log.write(b.frames)
+	}
+	s.queue.written(batch)
+	if err == nil {
+		err = s.log.sync()
+	}
+	if err != nil {
+		return s.fail(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.storeID = s.log.store
+	for i := range b.frames {
+		f := &b.frames[i]
+		if err := s.index.apply(&f.header, f.data[0], f.at); err != nil {
+			panic("internal error: " + err.Error())
+		}
+	}
+	return nil
+}
+
+// refuse answers a whole batch with one error: as its requests were judged on
+// the strength of one another, none of the verdicts holds.
+func (s *Server) refuse(batch []*request, err error) {
+	s.queue.written(batch)
+	for _, r := range batch {
+		s.queue.answer(r, verdict{err: err})
+	}
+}

@@ -1,0 +1,201 @@
+package file
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"tlog"
+)
+
+// Sizes of segments, in bytes.
+const (
+	defaultSegmentBytes = 64 << 20
+	minSegmentBytes     = 64 << 10
+	firstAllocation     = 256 << 10 // a new segment's; an empty pool stays small
+	maxAllocation       = 16 << 20  // what a segment grows by at most
+)
+
+const newSegment = "new" // a segment's name until it is whole
+
+// log is the writing end. It is owned by the committer.
+type log struct {
+	fs    fsys
+	limit int64 // a segment takes no batch that would end behind it, except the first
+
+	store   tlog.UUID
+	segment uint64 // the active one; 0: none yet
+	seed    uint32
+	f       file
+	end     int64 // where the next frame goes
+	size    int64 // what is allocated
+	next    uint64
+	durable uint64
+	marked  bool // the last frame says that all before it is durable
+
+	headers []byte   // of the batch, reused
+	bufs    [][]byte // of the batch, reused
+}
+
+// errFull says that there is no space; nothing was changed.
+var errFull = errors.New("no space left")
+
+// reserve makes sure that n bytes can be written into the active segment.
+// Errors but errFull mean that the directory can no longer be trusted to keep
+// what it is given.
+func (l *log) reserve(n int64) error {
+	if l.segment == 0 || l.end+n > max(l.limit, segmentHeaderSize+n) {
+		return l.roll(n)
+	}
+	if l.end+n <= l.size {
+		return nil
+	}
+	size, err := allocate(l.f, l.size, l.end+n)
+	l.size = size
+	return err
+}
+
+// allocate lets f, of size bytes, grow to want bytes or a good part beyond,
+// and gives its new size.
+func allocate(f file, size, want int64) (int64, error) {
+	step := min(max(size, firstAllocation), maxAllocation)
+	for _, to := range []int64{max(want, size+step), want} {
+		to = (to + segmentHeaderSize - 1) &^ (segmentHeaderSize - 1)
+		err := f.allocate(size, to-size)
+		if err == nil {
+			return to, nil
+		}
+		if !isFull(err) {
+			return size, err
+		}
+	}
+	return size, errFull
+}
+
+// roll starts the next segment, with room for n bytes. A segment gets its name
+// when it is durably whole, and its name is proof that every frame of the
+// segments before it was durable: so a batch never spans two.
+func (l *log) roll(n int64) error {
+	if l.segment == 0 && l.store.IsZero() {
+		if _, err := rand.Read(l.store[:]); err != nil {
+			return err
+		}
+	}
+	h := segmentHeader{number: l.segment + 1, first: l.next, store: l.store}
+	f, size, err := l.prepare(&h, n)
+	if err != nil {
+		if rerr := l.fs.remove(newSegment); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			return rerr
+		}
+		if isFull(err) {
+			return errFull
+		}
+		return err
+	}
+	err = l.fs.rename(newSegment, segmentName(h.number))
+	if err == nil {
+		err = l.fs.sync()
+	}
+	if err != nil {
+		f.Close()
+		return err
+	}
+	l.close()
+	l.segment, l.seed = h.number, seedOf(l.store, h.number)
+	l.f, l.end, l.size = f, segmentHeaderSize, size
+	return nil
+}
+
+// prepare makes a segment under a passing name.
+func (l *log) prepare(h *segmentHeader, n int64) (f file, size int64, err error) {
+	f, err = l.fs.create(newSegment)
+	if err != nil {
+		return nil, 0, err
+	}
+	if size, err = allocate(f, 0, segmentHeaderSize+n); err == nil {
+		err = f.writeAt([][]byte{h.encode()}, 0)
+	}
+	if err == nil {
+		err = f.sync()
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, size, nil
+}
+
+// write gives frames their LSNs and writes them behind one another into the
+// room that was reserved. It fills in the header of each.
+func (l *log) write(frames []frame) error {
+	if need := len(frames) * frameHeaderSize; cap(l.headers) < need {
+		l.headers = make([]byte, need)
+	}
+	l.bufs = l.bufs[:0]
+	start := l.end
+	for i := range frames {
+		f := &frames[i]
+		f.header.lsn, f.header.durable = l.next, l.durable
+		f.at = place{l.segment, l.end}
+		b := l.headers[i*frameHeaderSize : (i+1)*frameHeaderSize]
+		f.header.encode(b, l.seed)
+		l.bufs = append(l.bufs, b)
+		for _, d := range f.data {
+			if len(d) > 0 {
+				l.bufs = append(l.bufs, d)
+			}
+		}
+		span := f.header.span()
+		if pad := span - frameHeaderSize - int64(f.header.length); pad > 0 {
+			l.bufs = append(l.bufs, padding[:pad])
+		}
+		l.end += span
+		l.next++
+	}
+	l.marked = false
+	err := l.f.writeAt(l.bufs, start)
+	clear(l.bufs[:cap(l.bufs)])
+	return err
+}
+
+// padding is what stands between frames. It is read only.
+var padding [frameAlign]byte
+
+// sync makes everything that was written durable.
+func (l *log) sync() error {
+	if err := l.f.sync(); err != nil {
+		return err
+	}
+	l.durable = l.next - 1
+	return nil
+}
+
+// mark writes and syncs a frame that says what is durable, so that bit rot in
+// the last batch is told apart from a torn write even if nothing follows it.
+// Having no room for it is no error.
+func (l *log) mark() error {
+	frames := []frame{{header: header{kind: kindMark}}}
+	err := l.reserve(frames[0].header.span())
+	if errors.Is(err, errFull) {
+		return nil
+	}
+	if err == nil {
+		err = l.write(frames)
+	}
+	if err == nil {
+		err = l.sync()
+	}
+	if err != nil {
+		return fmt.Errorf("mark: %w", err)
+	}
+	l.marked = true
+	return nil
+}
+
+func (l *log) close() {
+	if l.f != nil {
+		l.f.Close()
+		l.f = nil
+	}
+}

@@ -1,0 +1,276 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"tlog"
+	"tlog/stor"
+)
+
+// within runs f, which may be held up by the disk, and returns when it has or
+// when ctx ends.
+func within[T any](ctx context.Context, s *Server, f func() (T, error)) (T, error) {
+	var zero T
+	if err := s.readable(ctx); err != nil {
+		return zero, err
+	}
+	type answer struct {
+		t   T
+		err error
+	}
+	select {
+	case s.reads <- struct{}{}:
+	case <-ctx.Done():
+		return zero, ctx.Err()
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		defer func() { <-s.reads }()
+		t, err := f()
+		answers <- answer{t, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.t, a.err
+	case <-ctx.Done():
+		return zero, ctx.Err()
+	}
+}
+
+// readable says why nothing can be read.
+func (s *Server) readable(ctx context.Context) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case s.closed:
+		return s.errClosed()
+	}
+	return s.failed
+}
+
+// look is within, on what a reader finds when it looks again.
+func look[T any](ctx context.Context, s *Server, f func() (T, error)) (T, error) {
+	if !s.readOnly {
+		var zero T
+		if err := s.readable(ctx); err != nil {
+			return zero, err
+		}
+		return f()
+	}
+	return within(ctx, s, func() (T, error) {
+		if err := s.refresh(); err != nil {
+			var zero T
+			return zero, fmt.Errorf("file: %s: %w", s.name, err)
+		}
+		return f()
+	})
+}
+
+// Control implements stor.Server. Of a damaged server it gives what is known,
+// and an error of class tlog.Corrupt: the owner may be a later one.
+func (s *Server) Control(ctx context.Context, vdisk tlog.UUID) (stor.Control, error) {
+	return look(ctx, s, func() (stor.Control, error) {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		if v := s.index.get(vdisk); v != nil {
+			return v.control, s.damage
+		}
+		return stor.Control{}, s.damage
+	})
+}
+
+// Vdisks implements stor.Server. Of a damaged server it gives those it knows,
+// and an error of class tlog.Corrupt: there may be more.
+func (s *Server) Vdisks(ctx context.Context) ([]tlog.UUID, error) {
+	return look(ctx, s, func() ([]tlog.UUID, error) {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		var all []tlog.UUID
+		for id, v := range s.index.vdisks {
+			if v.control.Epoch != 0 {
+				all = append(all, id)
+			}
+		}
+		return all, s.damage
+	})
+}
+
+// Identify implements stor.Server. A damaged server identifies itself if it
+// can, so that it can be read; it refuses to be fenced.
+func (s *Server) Identify(ctx context.Context) (tlog.UUID, *stor.Manifest, error) {
+	type identity struct {
+		cookie   tlog.UUID
+		manifest *stor.Manifest
+	}
+	id, err := look(ctx, s, func() (identity, error) {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		switch {
+		case s.index.manifest != nil:
+			m := *s.index.manifest
+			m.Cookies = append([]tlog.UUID(nil), m.Cookies...)
+			return identity{s.index.cookie, &m}, nil
+		case s.damage != nil:
+			return identity{}, s.damage
+		}
+		return identity{}, fmt.Errorf("file: %s: %w", s.name, stor.ErrEmpty)
+	})
+	return id.cookie, id.manifest, err
+}
+
+// Metas implements stor.Server. Of a damaged server it gives those that can be
+// read, and an error of class tlog.Corrupt: a position that is not among them
+// is not absent.
+func (s *Server) Metas(ctx context.Context, vdisk tlog.UUID, from, to tlog.Position) ([]stor.Meta, error) {
+	return within(ctx, s, func() ([]stor.Meta, error) {
+		if s.readOnly {
+			if err := s.refresh(); err != nil {
+				return nil, fmt.Errorf("file: %s: %w", s.name, err)
+			}
+		}
+		s.mu.RLock()
+		all := s.index.span(vdisk, from, to)
+		s.mu.RUnlock()
+		d := digests{s: s}
+		defer d.close()
+		metas := make([]stor.Meta, 0, len(all))
+		for _, h := range all {
+			digest, err := d.read(vdisk, h)
+			if err != nil {
+				s.noteDamage(err)
+				continue
+			}
+			metas = append(metas, stor.Meta{Position: h.position, Epoch: h.epoch, Digest: digest, Index: h.index})
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+		}
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		return metas, s.damage
+	})
+}
+
+// readDigest reads one digest.
+func (s *Server) readDigest(vdisk tlog.UUID, h held) (tlog.Hash, error) {
+	d := digests{s: s}
+	defer d.close()
+	digest, err := d.read(vdisk, h)
+	if err != nil {
+		s.noteDamage(err)
+	}
+	return digest, err
+}
+
+// digests reads digests from the headers on disk, keeping the last segment
+// open from one to the next.
+type digests struct {
+	s *Server
+	r *frameReader
+}
+
+func (d *digests) read(vdisk tlog.UUID, h held) (tlog.Hash, error) {
+	if d.r == nil || d.r.number != h.place.segment {
+		d.close()
+		r, err := d.s.openSegment(h.place.segment)
+		if err != nil {
+			return tlog.Hash{}, err
+		}
+		d.r = r
+	}
+	f, err := frameOf(d.r, vdisk, h)
+	return f.digest, err
+}
+
+func (d *digests) close() {
+	if d.r != nil {
+		d.r.f.Close()
+		d.r = nil
+	}
+}
+
+func (s *Server) openSegment(number uint64) (*frameReader, error) {
+	f, err := s.fs.open(segmentName(number), false)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	store := s.storeID
+	s.mu.RUnlock()
+	return &frameReader{window: window{f: f}, number: number, seed: seedOf(store, number)}, nil
+}
+
+// frameOf reads the frame that the index has for a position.
+func frameOf(r *frameReader, vdisk tlog.UUID, h held) (found, error) {
+	f, ok := r.header(h.place.off)
+	if !ok || f.kind != kindShard || f.vdisk != vdisk || f.position != h.position {
+		return f, tlog.Corruptf("position %d of %v: its frame in segment %d at offset %d is unreadable", h.position, vdisk, h.place.segment, h.place.off)
+	}
+	return f, nil
+}
+
+// Shard implements stor.Server. The bytes are given as they are; whoever reads
+// them checks the shard's own digest. Of a damaged server a position that is
+// not found is an error of class tlog.Corrupt, not ErrAbsent.
+func (s *Server) Shard(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, limit int) ([]byte, error) {
+	return within(ctx, s, func() ([]byte, error) {
+		h, ok := s.find(vdisk, pos)
+		if !ok && s.readOnly {
+			if err := s.refresh(); err != nil {
+				return nil, fmt.Errorf("file: %s: %w", s.name, err)
+			}
+			h, ok = s.find(vdisk, pos)
+		}
+		if !ok {
+			s.mu.RLock()
+			defer s.mu.RUnlock()
+			if s.damage != nil {
+				return nil, s.damage
+			}
+			return nil, fmt.Errorf("file: %s: position %d: %w", s.name, pos, stor.ErrAbsent)
+		}
+		return s.readShard(vdisk, h, limit)
+	})
+}
+
+func (s *Server) find(vdisk tlog.UUID, pos tlog.Position) (held, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.index.find(vdisk, pos)
+}
+
+func (s *Server) readShard(vdisk tlog.UUID, h held, limit int) ([]byte, error) {
+	r, err := s.openSegment(h.place.segment)
+	if err != nil {
+		return nil, fmt.Errorf("file: %s: %w", s.name, err)
+	}
+	defer r.f.Close()
+	f, err := frameOf(r, vdisk, h)
+	if err != nil {
+		s.noteDamage(err)
+		return nil, fmt.Errorf("file: %s: %w", s.name, err)
+	}
+	n := int(f.length)
+	if limit > 0 {
+		n = min(n, limit)
+	}
+	b := make([]byte, n)
+	got, err := r.f.ReadAt(b, h.place.off+frameHeaderSize)
+	if got < n {
+		if errors.Is(err, io.EOF) {
+			return b[:got], nil // cut off: damaged, as its reader will see
+		}
+		return nil, tlog.Corruptf("file: %s: position %d: %w", s.name, h.position, err)
+	}
+	return b, nil
+}
+
+// Space implements stor.Server: of the file system that the directory is on.
+func (s *Server) Space(ctx context.Context) (stor.Space, error) {
+	return within(ctx, s, s.fs.space)
+}
