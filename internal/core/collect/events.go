@@ -1,0 +1,116 @@
+package collect
+
+import (
+	"time"
+
+	"tlog"
+)
+
+// Config is what does not change while a vdisk's records are collected.
+type Config struct {
+	MaxBytes   int           // an aggregation that reaches it is sealed
+	MaxRecords int           // likewise
+	MaxAge     time.Duration // the oldest item waits no longer than this
+	MaxPayload int           // bytes that an aggregation never exceeds
+	InFlight   int           // positions between Seal and Commit
+	Last       tlog.Position // end of the log: the first Seal is Last+1
+}
+
+// Event is something that happened: Appended, Control, Force, Aged, Sealed,
+// Durable, Failed or Close.
+type Event interface{ event() }
+
+// Appended: the shell has queued a batch.
+type Appended struct {
+	Records, Bytes int
+	Now            time.Duration
+}
+
+// Control: the shell has queued a control aggregation. It and what is ahead of
+// it are sealed without waiting.
+type Control struct{ Now time.Duration }
+
+// Force: what is queued is to be sealed without waiting.
+type Force struct{}
+
+// Aged: the time that Arm named has come; one too many does no harm.
+type Aged struct{ Now time.Duration }
+
+// Sealed: the shell has sealed a position.
+type Sealed struct{ Position tlog.Position }
+
+// Durable: a published position is on stable storage.
+type Durable struct{ Position tlog.Position }
+
+// Failed: sealing or publishing went wrong for good, or the time to close is
+// over.
+type Failed struct{ Err error }
+
+// Close: nothing more will be appended; what is queued is sealed.
+type Close struct{}
+
+func (Appended) event() {}
+func (Control) event()  {}
+func (Force) event()    {}
+func (Aged) event()     {}
+func (Sealed) event()   {}
+func (Durable) event()  {}
+func (Failed) event()   {}
+func (Close) event()    {}
+
+// Action is something to do: Refuse, Seal, Publish, Commit, Discard, Arm, Fail
+// or Finish.
+type Action interface{ action() }
+
+// Refuse: the item of this very event is not taken; the shell removes it from
+// its queue again.
+type Refuse struct{ Reason Reason }
+
+// Reason why an item is refused.
+type Reason uint8
+
+const (
+	// Dead: Fail was given.
+	Dead Reason = iota
+	// Closed: Close was received.
+	Closed
+	// TooLarge: a batch beyond MaxPayload.
+	TooLarge
+)
+
+// Seal: the first Items of the queue become this position. Control: it is one
+// control item.
+type Seal struct {
+	Position tlog.Position
+	Items    int
+	Control  bool
+}
+
+// Publish: a sealed position is chained and published.
+type Publish struct{ Position tlog.Position }
+
+// Commit: a position and all lower ones are durable.
+type Commit struct{ Position tlog.Position }
+
+// Discard: a position that was sealed after Fail is dropped.
+type Discard struct{ Position tlog.Position }
+
+// Arm: Aged is wanted at this time.
+type Arm struct{ At time.Duration }
+
+// Fail: the pipeline is dead; whatever the publisher does not have yet is
+// dropped. It is given at most once.
+type Fail struct{ Err error }
+
+// Finish: closed, and everything is committed. It is given at most once, and
+// never together with Fail.
+type Finish struct{}
+
+func (Refuse) action()  {}
+func (Seal) action()    {}
+func (Publish) action() {}
+func (Commit) action()  {}
+func (Discard) action() {}
+func (Arm) action()     {}
+func (Fail) action()    {}
+func (Finish) action()  {}
