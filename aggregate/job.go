@@ -1,0 +1,186 @@
+package aggregate
+
+import (
+	"slices"
+
+	"github.com/klauspost/compress/s2"
+
+	"tlog"
+	"tlog/crypto"
+	"tlog/internal/core/collect"
+	"tlog/schema"
+)
+
+// preludeRoom is more than a framed prelude takes.
+const preludeRoom = 1024
+
+// job is one aggregation from its cut to its commit.
+type job struct {
+	position tlog.Position
+	header   crypto.Header
+	prelude  schema.Prelude
+	control  *control  // of a control aggregation
+	chain    tlog.Hash // after the last record
+
+	items  []item         // batches not yet copied; guarded by the pipeline's mu
+	begun  bool           // a worker has it; likewise
+	sealed *crypto.Sealed // between sealing and publishing; likewise
+}
+
+// describe fills header and prelude from the job's items, and moves tail.
+func (j *job) describe(tail *Head) {
+	j.header = crypto.Header{
+		Kind: crypto.KindData, Vdisk: tail.UUID, Position: j.position,
+		First: tail.Last + 1, K: uint8(tail.K), M: uint8(tail.M),
+		FirstTimestamp: tail.Timestamp, LastTimestamp: tail.Timestamp,
+	}
+	if c := j.items[0].control; c != nil {
+		j.control, j.items = c, nil
+		j.header.Kind = c.kind
+		tail.writer(&c.head)
+	}
+	before, clock := tail.Chain, tail.Timestamp
+	for i := range j.items {
+		records := j.items[i].batch.Records
+		if i == 0 {
+			j.header.FirstTimestamp = records[0].Timestamp
+		}
+		j.header.Count += uint32(len(records))
+		j.header.LastTimestamp = records[len(records)-1].Timestamp
+		tail.Chain = j.items[i].batch.Chain
+	}
+	tail.Position = j.position
+	tail.Last += tlog.Sequence(j.header.Count)
+	tail.Timestamp = j.header.LastTimestamp
+	j.header.Last, j.chain = tail.Last, tail.Chain
+	j.prelude = prelude(tail, &j.header, before, clock)
+}
+
+// prelude is what the payload of h begins with: who wrote it, by w, and what
+// was before it.
+func prelude(w *Head, h *crypto.Header, before tlog.Hash, clock uint64) schema.Prelude {
+	return schema.Prelude{
+		Vdisk: w.Vdisk, Size: uint64(h.Count), Timestamp: h.FirstTimestamp, Chain: before,
+		Generation: w.Generation, Hash: w.Hash, Client: w.Client,
+		Base: w.Base, First: w.First, Version1: w.Version1, LastTimestamp: clock,
+	}
+}
+
+// memory is an upper bound of what the sealed job holds. The caller holds the
+// pipeline's mu, or has begun the job.
+func (j *job) memory() int {
+	size, n := preludeRoom, int(j.header.K)+int(j.header.M)
+	for i := range j.items {
+		size += len(j.items[i].batch.Frame)
+	}
+	return n * (crypto.ShardLength(uint32(size), j.header.K) + crypto.HeadRoom(int(j.header.K), int(j.header.M)))
+}
+
+// take takes the batches from a job that no worker has begun.
+func (j *job) take() []item {
+	if j.begun {
+		return nil
+	}
+	items := j.items
+	j.items = nil
+	return items
+}
+
+func (j *job) discard() {
+	if j.sealed != nil {
+		j.sealed.Release()
+		j.sealed = nil
+	}
+}
+
+func (i *item) release() {
+	if i.batch.Release != nil {
+		i.batch.Release()
+	}
+}
+
+// seal is a job's work on a worker; it owns memory bytes of the Sealers.
+func (p *Pipeline) seal(j *job, memory int) {
+	free := func() { p.cfg.Sealers.release(memory) }
+	p.mu.Lock()
+	if p.err != nil {
+		p.mu.Unlock()
+		free()
+		return
+	}
+	j.begun = true
+	p.sealing.Add(1)
+	p.mu.Unlock()
+	defer p.sealing.Done()
+
+	sealed, err := p.sealItems(j)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		free()
+		p.step(collect.Failed{Err: err})
+		return
+	}
+	sealed.OnRelease(free)
+	j.sealed = sealed
+	p.step(collect.Sealed{Position: j.position})
+}
+
+// sealItems copies the batches into one payload, gives them back, and seals it.
+func (p *Pipeline) sealItems(j *job) (*crypto.Sealed, error) {
+	sc := p.cfg.Sealers.scratch.Get().(*scratch)
+	defer p.cfg.Sealers.scratch.Put(sc)
+	size := preludeRoom
+	for i := range j.items {
+		size += len(j.items[i].batch.Frame)
+	}
+	sc.plain = schema.AppendPrelude(slices.Grow(sc.plain[:0], size), &j.prelude)
+	for i := range j.items {
+		sc.plain = append(sc.plain, j.items[i].batch.Frame...)
+	}
+	for i := range j.items {
+		j.items[i].release()
+	}
+	j.items = nil
+	return sealPayload(p.key, &j.header, sc, p.encode, p.cfg)
+}
+
+// sealPayload compresses sc.plain if that helps, and seals it.
+func sealPayload(key *crypto.DataKey, h *crypto.Header, sc *scratch, encode func([][]byte) error, cfg Config) (*crypto.Sealed, error) {
+	payload := sc.plain
+	h.PlainLength, h.Compression = uint32(len(payload)), crypto.CompressNone
+	if h.Kind == crypto.KindData {
+		sc.packed = s2.Encode(sc.packed[:cap(sc.packed)], payload)
+		if len(sc.packed) < len(payload)*97/100 {
+			payload, h.Compression = sc.packed, crypto.CompressS2
+		}
+	}
+	h.StoredLength = uint32(len(payload))
+	return crypto.Seal(key, *h, payload, encode, cfg.Random)
+}
+
+// publish is a job's turn on the publishing lane. When the pipeline died
+// meanwhile, there is nothing left to publish.
+func (p *Pipeline) publish(j *job) {
+	p.mu.Lock()
+	sealed := j.sealed
+	j.sealed = nil
+	p.mu.Unlock()
+	if sealed == nil {
+		return
+	}
+	p.digest = sealed.Chain(p.digest)
+	p.cfg.Logger.Debug("publish", "position", j.position, "kind", j.header.Kind.String(),
+		"first", j.header.First, "last", j.header.Last, "stored_bytes", j.header.StoredLength)
+	p.publisher.Publish(j.position, p.digest, sealed, func(err error) { p.published(j.position, err) })
+}
+
+func (p *Pipeline) published(pos tlog.Position, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		p.step(collect.Failed{Err: err})
+		return
+	}
+	p.step(collect.Durable{Position: pos})
+}

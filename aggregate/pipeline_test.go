@@ -1,0 +1,456 @@
+package aggregate_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"tlog"
+	"tlog/aggregate"
+	"tlog/crypto"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// start is a pipeline of d that publishes to s.
+func (d *disk) start(cfg aggregate.Config, s *store) (*aggregate.Pipeline, *report) {
+	r := &report{}
+	return aggregate.New(cfg, d.head, d.key, d.code.Encode, s, r.committed), r
+}
+
+func mustAppend(t testing.TB, p *aggregate.Pipeline, b aggregate.Batch) {
+	t.Helper()
+	if err := p.Append(b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Any batching of one stream, sealed by any limits and forced at any place,
+// reads back as that stream.
+func TestAnyBatching(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		d := newDisk(t, rapid.IntRange(1, 4).Draw(rt, "k"), rapid.IntRange(0, 2).Draw(rt, "m"))
+		s := d.after()
+		cfg := aggregate.Config{
+			MaxRecords: rapid.IntRange(1, 40).Draw(rt, "max records"),
+			MaxBytes:   rapid.IntRange(1, 20_000).Draw(rt, "max bytes"),
+			InFlight:   rapid.IntRange(1, 4).Draw(rt, "in flight"),
+			MaxAge:     time.Hour,
+		}
+		p, r := d.start(cfg, s)
+		var want []tlog.Record
+		for range rapid.IntRange(1, 15).Draw(rt, "batches") {
+			rs := d.records(rapid.IntRange(1, 20).Draw(rt, "records"), rapid.SampledFrom([]int{0, 1, 512, 3000}).Draw(rt, "size"), rapid.Byte().Draw(rt, "seed"))
+			want = append(want, rs...)
+			mustAppend(t, p, d.batch(rs))
+			if rapid.Bool().Draw(rt, "force") {
+				p.Force()
+			}
+		}
+		if err := p.Close(context.Background()); err != nil {
+			rt.Fatal(err)
+		}
+		d.allReleased()
+		var got []tlog.Record
+		for _, a := range d.readAll(s) {
+			got = append(got, a.Records...)
+		}
+		if err := sameRecords(got, want); err != nil {
+			rt.Fatal(err)
+		}
+		last, err, _ := r.get()
+		if err != nil || !slices.IsSorted(last) || last[len(last)-1] != d.last || r.chain != d.chain || len(last) != int(s.last)-1 {
+			rt.Fatalf("committed %v, %v, want up to %d in %d positions", last, err, d.last, s.last-1)
+		}
+	})
+}
+
+func TestByAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk(t, 1, 0)
+		p, r := d.start(aggregate.Config{MaxAge: time.Second}, d.after())
+		mustAppend(t, p, d.next(1, 10))
+		time.AfterFunc(999*time.Millisecond, func() {
+			if last, _, _ := r.get(); len(last) > 0 {
+				t.Errorf("committed %v too early", last)
+			}
+		})
+		<-time.After(time.Second)
+		synctest.Wait()
+		if last, _, _ := r.get(); !slices.Equal(last, []tlog.Sequence{1}) {
+			t.Errorf("committed %v after a second, want [1]", last)
+		}
+		mustAppend(t, p, d.next(2, 10))
+		<-time.After(time.Second)
+		synctest.Wait()
+		if last, _, _ := r.get(); !slices.Equal(last, []tlog.Sequence{1, 3}) {
+			t.Errorf("committed %v after another, want [1 3]", last)
+		}
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Commits are reported in order of positions however the answers come.
+func TestCommitOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk(t, 1, 0)
+		s := d.after()
+		var answers []func()
+		s.hold = func(f func()) { answers = append(answers, f) }
+		p, r := d.start(aggregate.Config{MaxRecords: 1, InFlight: 3}, s)
+		for range 5 {
+			mustAppend(t, p, d.next(1, 10))
+		}
+		synctest.Wait()
+		if len(answers) != 3 {
+			t.Fatalf("%d positions in flight, want 3", len(answers))
+		}
+		answers[2]()
+		answers[1]()
+		synctest.Wait()
+		if last, _, _ := r.get(); len(last) != 0 {
+			t.Fatalf("committed %v before the first is durable", last)
+		}
+		answers[0]()
+		synctest.Wait()
+		if last, _, _ := r.get(); !slices.Equal(last, []tlog.Sequence{1, 2, 3}) {
+			t.Fatalf("committed %v, want [1 2 3]", last)
+		}
+		// What waited for room goes together.
+		if len(answers) != 5 {
+			t.Fatalf("%d published, want 5", len(answers))
+		}
+		answers[3]()
+		answers[4]()
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		d.allReleased()
+	})
+}
+
+func TestBarrier(t *testing.T) {
+	d := newDisk(t, 2, 1)
+	s := d.after()
+	p, r := d.start(aggregate.Config{MaxAge: time.Hour}, s)
+	mustAppend(t, p, d.next(3, 100))
+	w := aggregate.Head{Generation: 9, Client: tlog.UUID{9}, Hash: tlog.HashBlake2b, Base: 4, First: 0, Version1: true}
+	if err := p.Barrier(t.Context(), crypto.KindBaseChange, w); err != nil {
+		t.Fatal(err)
+	}
+	if last, _, _ := r.get(); !slices.Equal(last, []tlog.Sequence{3, 3}) {
+		t.Errorf("committed %v when the barrier is, want [3 3]", last)
+	}
+	mustAppend(t, p, d.next(1, 100))
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	all := d.readAll(s)
+	for i, want := range []struct {
+		kind        crypto.Kind
+		first, last tlog.Sequence
+		generation  tlog.Generation
+	}{{crypto.KindGenesis, 1, 0, 1}, {crypto.KindData, 1, 3, 1}, {crypto.KindBaseChange, 4, 3, 9}, {crypto.KindData, 4, 4, 9}} {
+		h := all[i].Header
+		if h.Kind != want.kind || h.First != want.first || h.Last != want.last || all[i].Prelude.Generation != want.generation {
+			t.Errorf("position %d: %v %d to %d, generation %d; want %+v", i+1, h.Kind, h.First, h.Last, all[i].Prelude.Generation, want)
+		}
+	}
+	next := all[3].Next(diskName)
+	want := w
+	want.Vdisk, want.UUID, want.Position, want.Digest, want.K, want.M = diskName, diskUUID, 4, all[3].Digest, 2, 1
+	want.Last, want.Chain, want.Timestamp = d.last, d.chain, d.clock
+	if next != want {
+		t.Errorf("next head\n%+v, want\n%+v", next, want)
+	}
+	if err := p.Barrier(t.Context(), crypto.KindBarrier, w); !errors.Is(err, aggregate.ErrClosed) {
+		t.Errorf("barrier after close: %v", err)
+	}
+	if err := p.Barrier(t.Context(), crypto.KindData, w); err == nil {
+		t.Error("a data aggregation for a barrier")
+	}
+}
+
+func TestAppendRefuses(t *testing.T) {
+	d := newDisk(t, 1, 0)
+	s := d.after()
+	p, _ := d.start(aggregate.Config{MaxAge: time.Hour}, s)
+	big := d.records(5, tlog.MaxRecordData, 1)
+	first, chain := big[:1], d.chain
+	if err := p.Append(d.batch(big)); err == nil {
+		t.Error("batch above the payload limit accepted")
+	}
+	d.chain = chain
+	mustAppend(t, p, d.batch(first))
+	for name, b := range map[string]aggregate.Batch{
+		"empty": {}, "repeat": d.batch(first), "gap": d.batch(big[2:3]),
+		"time": d.batch([]tlog.Record{{Sequence: 2, Operation: tlog.OpFlush}}),
+	} {
+		if name == "time" {
+			b.Records[0].Timestamp = 0
+			first[0].Timestamp = 0
+		}
+		if err := p.Append(b); err == nil && name != "time" {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Append(d.batch(big[1:2])); err == nil {
+		t.Error("accepted after close")
+	}
+	d.allReleased()
+}
+
+// A failing store: one report, nothing published after it, everything given
+// back, whether the failed position was stored or not.
+func TestStoreFails(t *testing.T) {
+	for _, stored := range []bool{false, true} {
+		t.Run(fmt.Sprintf("stored %v", stored), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDisk(t, 1, 0)
+				s := d.after()
+				s.failAt, s.stored = 4, stored
+				sealers := aggregate.NewSealers(2, 0)
+				p, r := d.start(aggregate.Config{MaxRecords: 1, InFlight: 2, Sealers: sealers}, s)
+				for range 10 {
+					if err := p.Append(d.next(1, 10)); err != nil && !errors.Is(err, errStore) {
+						t.Fatal(err)
+					}
+				}
+				barrier := make(chan error, 1)
+				go func() { barrier <- p.Barrier(context.Background(), crypto.KindBarrier, d.head) }()
+				if err := <-barrier; !errors.Is(err, errStore) {
+					t.Errorf("barrier: %v", err)
+				}
+				synctest.Wait()
+				last, err, errs := r.get()
+				if !errors.Is(err, errStore) || errs != 1 || !slices.Equal(last, []tlog.Sequence{1, 2}) {
+					t.Errorf("committed %v, %v (%d times); want [1 2] and the store's error once", last, err, errs)
+				}
+				if s.last > 5 {
+					t.Errorf("published up to %d", s.last)
+				}
+				d.allReleased()
+				if err := p.Append(d.next(1, 10)); !errors.Is(err, errStore) {
+					t.Errorf("append afterwards: %v", err)
+				}
+				d.allReleased()
+				if err := p.Close(t.Context()); !errors.Is(err, errStore) || tlog.ClassOf(err) != tlog.Fatal {
+					t.Errorf("close: %v", err)
+				}
+				if held, queued, _ := sealers.Memory(); held != 0 || queued != 0 {
+					t.Errorf("%d bytes held, %d jobs queued", held, queued)
+				}
+			})
+		})
+	}
+}
+
+// Close with a store that never answers ends with its context, and so does
+// everything that waits.
+func TestCloseHungStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk(t, 1, 0)
+		s := d.after()
+		s.hang = true
+		sealers := aggregate.NewSealers(2, 0)
+		p, r := d.start(aggregate.Config{MaxRecords: 1, InFlight: 2, Sealers: sealers}, s)
+		for range 5 {
+			mustAppend(t, p, d.next(1, 10))
+		}
+		barrier := make(chan error, 1)
+		go func() { barrier <- p.Barrier(context.Background(), crypto.KindBarrier, d.head) }()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		err := p.Close(ctx)
+		if !errors.Is(err, context.DeadlineExceeded) || tlog.ClassOf(err) != tlog.Fatal {
+			t.Errorf("close: %v", err)
+		}
+		d.allReleased()
+		last, cerr, errs := r.get()
+		if len(last) != 0 || errs != 1 || !errors.Is(cerr, context.DeadlineExceeded) {
+			t.Errorf("committed %v, %v (%d times)", last, cerr, errs)
+		}
+		if err := <-barrier; err == nil {
+			t.Error("the barrier of a failed pipeline is committed")
+		}
+		for _, sealed := range s.held {
+			sealed.Release()
+		}
+		if held, _, _ := sealers.Memory(); held != 0 {
+			t.Errorf("%d bytes held", held)
+		}
+		if err2 := p.Close(context.Background()); !errors.Is(err2, context.DeadlineExceeded) {
+			t.Errorf("close again: %v", err2)
+		}
+	})
+}
+
+// Close while Publish itself hangs; when it goes on, nothing is published any
+// more.
+func TestCloseHungPublish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk(t, 1, 0)
+		s := d.after()
+		s.block = make(chan struct{})
+		sealers := aggregate.NewSealers(1, 0)
+		p, _ := d.start(aggregate.Config{MaxRecords: 1, InFlight: 3, Sealers: sealers}, s)
+		for range 6 {
+			mustAppend(t, p, d.next(1, 10))
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := p.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("close: %v", err)
+		}
+		d.allReleased()
+		close(s.block)
+		synctest.Wait()
+		if s.last != 2 {
+			t.Errorf("published up to %d; position 2 was on its way when the pipeline was closed", s.last)
+		}
+		if held, queued, running := sealers.Memory(); held != 0 || queued != 0 || running != 0 {
+			t.Errorf("%d bytes held, %d jobs queued, %d workers", held, queued, running)
+		}
+	})
+}
+
+// A barrier whose context ends leaves the pipeline going.
+func TestBarrierGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk(t, 1, 0)
+		s := d.after()
+		s.block = make(chan struct{})
+		p, _ := d.start(aggregate.Config{}, s)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := p.Barrier(ctx, crypto.KindBarrier, d.head); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("barrier: %v", err)
+		}
+		close(s.block)
+		mustAppend(t, p, d.next(1, 10))
+		if err := p.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if s.last != 3 {
+			t.Errorf("published up to %d, want barrier and data: 3", s.last)
+		}
+	})
+}
+
+// Sealing that fails kills the pipeline, and gives everything back.
+func TestSealFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk(t, 1, 0)
+		s := d.after()
+		sealers := aggregate.NewSealers(1, 0)
+		r := &report{}
+		broken := func([][]byte) error { return errors.New("no parity") }
+		p := aggregate.New(aggregate.Config{MaxRecords: 1, Sealers: sealers}, d.head, d.key, broken, s, r.committed)
+		for range 4 {
+			if err := p.Append(d.next(1, 10)); err != nil && tlog.ClassOf(err) != tlog.Fatal {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if err := p.Close(t.Context()); tlog.ClassOf(err) != tlog.Fatal {
+			t.Errorf("close: %v", err)
+		}
+		d.allReleased()
+		if held, queued, _ := sealers.Memory(); held != 0 || queued != 0 || s.last != 1 {
+			t.Errorf("%d bytes held, %d jobs queued, published up to %d", held, queued, s.last)
+		}
+	})
+}
+
+// Sealers share their memory bound: a stalled store stops the sealing of all,
+// and it goes on by itself.
+func TestSharedMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, vdisks = 100_000, 4
+		sealers := aggregate.NewSealers(2, 3*size)
+		var answers []func()
+		var disks []*disk
+		var pipes []*aggregate.Pipeline
+		var stores []*store
+		for range vdisks {
+			d := newDisk(t, 1, 0)
+			s := d.after()
+			s.hang = true
+			p, _ := d.start(aggregate.Config{MaxRecords: 1, Sealers: sealers}, s)
+			disks, pipes, stores = append(disks, d), append(pipes, p), append(stores, s)
+			for range 3 {
+				mustAppend(t, p, d.next(1, size))
+			}
+		}
+		synctest.Wait()
+		held, queued, _ := sealers.Memory()
+		if held > 3*size || held < size || queued < 9 {
+			t.Errorf("%d bytes held, limit %d; %d jobs wait", held, 3*size, queued)
+		}
+		_ = answers
+		for i, p := range pipes {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			if err := p.Close(ctx); err == nil {
+				t.Error("closed cleanly on a hung store")
+			}
+			cancel()
+			disks[i].allReleased()
+			for _, sealed := range stores[i].held {
+				sealed.Release()
+			}
+		}
+		synctest.Wait()
+		if held, queued, running := sealers.Memory(); held != 0 || queued != 0 || running != 0 {
+			t.Errorf("at the end: %d bytes held, %d jobs queued, %d workers", held, queued, running)
+		}
+	})
+}
+
+// The genesis is committed, or reported as not.
+func TestGenesis(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk(t, 2, 1)
+		a, err := d.read(d.genesis, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := a.Next(diskName); got != d.head || got.Chain != tlog.ChainStart(diskName) {
+			t.Errorf("head of the decoded genesis %+v, want %+v", got, d.head)
+		}
+		if g := a.Header.Genesis; g.Name != diskName || !bytes.Equal(g.WrappedKey, d.wrapped) {
+			t.Errorf("genesis %+v", g)
+		}
+		h := d.head
+		h.Position = 0
+		g := crypto.Genesis{Name: diskName, BlockSize: 4096}
+		failing := newStore(t)
+		failing.failAt = 1
+		if _, err := aggregate.Genesis(t.Context(), h, g, d.key, d.code.Encode, failing); !errors.Is(err, errStore) {
+			t.Errorf("failing store: %v", err)
+		}
+		hung := newStore(t)
+		hung.hang = true
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := aggregate.Genesis(ctx, h, g, d.key, d.code.Encode, hung); tlog.ClassOf(err) != tlog.Fatal || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("hung store: %v", err)
+		}
+		g.Name = "other"
+		if _, err := aggregate.Genesis(t.Context(), h, g, d.key, d.code.Encode, newStore(t)); err == nil {
+			t.Error("genesis of another name")
+		}
+	})
+}
