@@ -1,0 +1,156 @@
+package stor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"tlog"
+)
+
+// identifying is one Identify that several wait for.
+type identifying struct {
+	done chan struct{}
+	err  error
+}
+
+// identify asks a server who it is and books the answer: whether it may vote,
+// and in which slot. Callers that come while it runs share the answer.
+func (p *Pool) identify(ctx context.Context, a *agent) error {
+	p.mu.Lock()
+	f := a.flight
+	if f == nil {
+		f = &identifying{done: make(chan struct{})}
+		a.flight = f
+		if !p.spawn(func() { p.identifyNow(a, f) }) {
+			a.flight = nil
+			p.mu.Unlock()
+			return errClosed
+		}
+	}
+	p.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *Pool) identifyNow(a *agent, f *identifying) {
+	ctx, cancel := context.WithTimeout(p.ctx, identifyTimeout)
+	defer cancel()
+	cookie, m, err := a.server.Identify(ctx)
+	p.mu.Lock()
+	if err == nil {
+		err = p.bind(a, cookie, m)
+	} else if errors.Is(err, ErrEmpty) {
+		p.unbind(a)
+		err = fmt.Errorf("stor: %s: empty although its pool is initialised: it lost its data, or is another server; it does not vote until it is replaced: %w", a.server.Name(), err)
+	}
+	a.err = err
+	a.flight, f.err = nil, err
+	p.mu.Unlock()
+	close(f.done)
+}
+
+// bind puts an initialised server in the slot that its cookie names. p.mu is held.
+func (p *Pool) bind(a *agent, cookie tlog.UUID, m *Manifest) error {
+	name := a.server.Name()
+	slot := slices.Index(p.manifest.Cookies, cookie)
+	switch {
+	case m.Pool != p.manifest.Pool:
+		p.unbind(a)
+		return fmt.Errorf("stor: %s: %w: it belongs to pool %v, not to %v", name, ErrConfig, m.Pool, p.manifest.Pool)
+	case m.ConfigVersion > p.manifest.ConfigVersion:
+		return fmt.Errorf("stor: %s: %w: it knows version %d of the pool's manifest, we know %d; restart to load it", name, ErrConfig, m.ConfigVersion, p.manifest.ConfigVersion)
+	case slot < 0:
+		p.unbind(a)
+		return fmt.Errorf("stor: %s: %w: it was initialised anew or removed: no slot of the pool has its cookie", name, ErrConfig)
+	case m.ConfigVersion == p.manifest.ConfigVersion && !m.equal(&p.manifest):
+		return fmt.Errorf("stor: %s: %w: its manifest differs from the pool's of the same version", name, ErrConfig)
+	case p.slots[slot] != nil && p.slots[slot] != a:
+		return fmt.Errorf("stor: %s: %w: it is the same store as %s; each server is to be listed once", name, ErrConfig, p.slots[slot].server.Name())
+	}
+	p.unbind(a)
+	a.slot = slot
+	p.slots[slot] = a
+	return nil
+}
+
+// unbind takes a server out of its slot. p.mu is held.
+func (p *Pool) unbind(a *agent) {
+	if a.slot >= 0 {
+		p.slots[a.slot] = nil
+		a.slot = -1
+	}
+}
+
+// probe looks for the server of a slot: at the one that was there last, or at
+// all that belong nowhere yet.
+func (p *Pool) probe(ctx context.Context, slot int) (*agent, error) {
+	p.mu.Lock()
+	var ask []*agent
+	if a := p.slots[slot]; a != nil {
+		ask = append(ask, a)
+	} else {
+		ask = p.unbound()
+	}
+	p.mu.Unlock()
+	errs := make([]error, len(ask))
+	var wg sync.WaitGroup
+	for i, a := range ask {
+		wg.Go(func() { errs[i] = p.identify(ctx, a) })
+	}
+	wg.Wait()
+	if a, err := p.at(slot); a != nil && err == nil {
+		return a, nil
+	} else if err != nil {
+		errs = append(errs, err)
+	}
+	return nil, fmt.Errorf("stor: %s: %w", p.slotName(slot), errors.Join(errs...))
+}
+
+// unbound lists the servers that belong to no slot. p.mu is held.
+func (p *Pool) unbound() []*agent {
+	var list []*agent
+	for _, a := range p.agents {
+		if a.slot < 0 {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// at is the server of a slot and what is wrong with it; nil if none is known.
+func (p *Pool) at(slot int) (*agent, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a := p.slots[slot]
+	if a == nil {
+		return nil, nil
+	}
+	return a, a.err
+}
+
+// slotName names a slot by its server, or, when that has not shown up, by
+// the only one that can be meant.
+func (p *Pool) slotName(slot int) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a := p.slots[slot]; a != nil {
+		return a.server.Name()
+	}
+	free := 0
+	for _, a := range p.slots {
+		if a == nil {
+			free++
+		}
+	}
+	if list := p.unbound(); len(list) == 1 && free == 1 {
+		return list[0].server.Name()
+	}
+	return fmt.Sprintf("slot %d", slot)
+}

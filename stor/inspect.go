@@ -1,0 +1,75 @@
+package stor
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"tlog"
+)
+
+// Inspect reads every shard of a position from every server, for verify:
+// per-server damage incl. absent shards; nil damage: n good shards. An error
+// means that the position could not be looked at at all.
+func (v *View) Inspect(ctx context.Context, pos tlog.Position) ([]Damage, error) {
+	_, pl, err := v.place(ctx, pos)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]shardAnswer, len(pl.index))
+	var wg sync.WaitGroup
+	for slot := range pl.index {
+		wg.Go(func() { answers[slot] = v.inspect(ctx, slot, pos) })
+	}
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	good := make([]bool, v.pool.manifest.N())
+	blamed := make([]bool, v.pool.manifest.N())
+	var damaged []Damage
+	for slot, a := range answers {
+		claimed := int(pl.index[slot])
+		err := a.err
+		switch {
+		case err == nil && a.shard.Digest == pl.digest && (a.shard.Index == claimed || claimed == indexMaybe):
+			good[a.shard.Index] = true
+			continue
+		case claimed == indexNone && (err == nil || isDamage(err)):
+			continue // it holds nothing of the log, and does not say it does
+		case err == nil:
+			err = tlog.Corruptf("stor: holds digest %v, index %d", a.shard.Digest, a.shard.Index)
+		}
+		if claimed >= 0 {
+			blamed[claimed] = true
+		}
+		damaged = append(damaged, Damage{v.vdisk, pos, v.pool.slotName(slot), max(claimed, -1), err})
+	}
+	for i := range good {
+		if !good[i] && !blamed[i] {
+			damaged = append(damaged, Damage{v.vdisk, pos, v.homeWithout(pl, i), i, fmt.Errorf("stor: shard %d: %w", i, ErrAbsent)})
+		}
+	}
+	return damaged, nil
+}
+
+func (v *View) inspect(ctx context.Context, slot int, pos tlog.Position) shardAnswer {
+	server, err := v.server(slot)
+	if err != nil {
+		return shardAnswer{err: err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	c, err := v.pool.readShard(ctx, server, v.vdisk, pos)
+	return shardAnswer{slot, c, err}
+}
+
+// homeWithout names the server that index i would be on, if it holds no
+// other: the one an operator looks for.
+func (v *View) homeWithout(pl *place, i int) string {
+	p := v.pool.manifest.P()
+	if slot := (firstSlot(v.vdisk, p) + i) % p; pl.index[slot] == indexNone {
+		return v.pool.slotName(slot)
+	}
+	return ""
+}

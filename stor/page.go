@@ -1,0 +1,243 @@
+package stor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"tlog"
+	"tlog/internal/core/takeover"
+)
+
+const (
+	pageSize   = 1024 // positions
+	pagesKept  = 8
+	indexNone  = -1
+	indexMaybe = -2 // the server did not say
+)
+
+// place is where the shards of one position are.
+type place struct {
+	digest tlog.Hash
+	index  []int16 // by slot: index held, indexNone or indexMaybe
+}
+
+// page is the places of pageSize positions, from number × pageSize + 1 on.
+type page struct {
+	number uint64
+	ready  chan struct{} // closed when the rest is set
+	err    error
+	last   tlog.Position
+	places []place
+	asked  int   // servers that answered
+	why    error // why the others did not
+}
+
+// pageCache keeps the pages that were used last.
+type pageCache struct {
+	mu    sync.Mutex
+	pages []*page // last used first
+}
+
+// place finds out where the shards of pos are.
+func (v *View) place(ctx context.Context, pos tlog.Position) (*page, *place, error) {
+	if err := v.inRange(pos); err != nil {
+		return nil, nil, err
+	}
+	pg, err := v.page(ctx, uint64(pos-1)/pageSize)
+	if err != nil {
+		return nil, nil, err
+	}
+	pl := &pg.places[(uint64(pos)-1)%pageSize]
+	if pl.digest.IsZero() {
+		class, n := tlog.Unavailable, v.pool.manifest.P()
+		if pg.asked == n {
+			class = tlog.Corrupt
+		}
+		return nil, nil, tlog.WithClass(class, fmt.Errorf("stor: vdisk %v: position %d: of %d shard servers %d answer, and fewer than %d shards are known: %w", v.vdisk, pos, n, pg.asked, v.pool.manifest.K, orNone(pg.why)))
+	}
+	return pg, pl, nil
+}
+
+// page returns a page, from the cache or from the servers. Callers that want
+// the same one share it; a failed one is not kept.
+func (v *View) page(ctx context.Context, number uint64) (*page, error) {
+	c := &v.pages
+	last := min(v.head, tlog.Position(number+1)*pageSize)
+	c.mu.Lock()
+	pg := c.use(number)
+	mine := pg == nil || pg.last < last
+	if mine {
+		pg = &page{number: number, ready: make(chan struct{}), last: last}
+		c.put(pg)
+	}
+	c.mu.Unlock()
+	if mine {
+		pg.err = v.load(ctx, pg)
+		if pg.err != nil {
+			c.drop(pg)
+		}
+		close(pg.ready)
+		return pg, pg.err
+	}
+	select {
+	case <-pg.ready:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if errors.Is(pg.err, context.Canceled) || errors.Is(pg.err, context.DeadlineExceeded) {
+		return v.page(ctx, number) // the other caller gave up, we have not
+	}
+	return pg, pg.err
+}
+
+func (c *pageCache) use(number uint64) *page {
+	for i, pg := range c.pages {
+		if pg.number == number {
+			copy(c.pages[1:], c.pages[:i])
+			c.pages[0] = pg
+			return pg
+		}
+	}
+	return nil
+}
+
+func (c *pageCache) put(pg *page) {
+	c.pages = append([]*page{pg}, c.pages...)
+	c.pages = c.pages[:min(len(c.pages), pagesKept)]
+}
+
+func (c *pageCache) drop(pg *page) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, have := range c.pages {
+		if have == pg {
+			c.pages = append(c.pages[:i:i], c.pages[i+1:]...)
+			return
+		}
+	}
+}
+
+type metasAnswer struct {
+	slot  int
+	metas []Meta
+	err   error
+}
+
+// load reads the metas of a page from all servers and finds, for every
+// position, the digest and who holds it. R servers must answer: with fewer, a
+// claim that lost against a newer one could pass for the log's.
+func (v *View) load(ctx context.Context, pg *page) error {
+	first := tlog.Position(pg.number)*pageSize + 1
+	answers, err := v.metas(ctx, first, pg.last)
+	if err != nil {
+		return err
+	}
+	m := &v.pool.manifest
+	metas := make([][]takeover.Meta, m.P())
+	unsure := make([]bool, m.P())
+	var errs []error
+	for slot := range metas {
+		a, ok := answers[slot]
+		metas[slot] = coreMetas(a.metas)
+		if unsure[slot] = !ok || a.err != nil; !unsure[slot] {
+			pg.asked++
+		} else if a.err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", v.pool.slotName(slot), a.err))
+		}
+	}
+	pg.why = errors.Join(errs...)
+	if pg.asked < m.R() {
+		return tlog.Unavailablef("stor: vdisk %v: positions %d to %d: %d of %d shard servers answer, %d are needed: %w", v.vdisk, first, pg.last, pg.asked, m.P(), m.R(), orNone(pg.why))
+	}
+	pg.places = make([]place, pg.last-first+1)
+	for i := range pg.places {
+		pg.places[i] = v.locate(metas, unsure, first+tlog.Position(i))
+	}
+	return nil
+}
+
+// locate picks the digest of one position: the one that was decided, or the
+// one of the highest epoch that k indices claim.
+func (v *View) locate(metas [][]takeover.Meta, unsure []bool, pos tlog.Position) place {
+	digest, fixed := v.decided(pos)
+	for _, c := range takeover.Claims(metas, pos, v.pool.manifest.K) {
+		if fixed && c.Digest != digest {
+			continue
+		}
+		pl := place{digest: c.Digest, index: make([]int16, len(c.Index))}
+		for slot, i := range c.Index {
+			pl.index[slot] = int16(i)
+			if i < 0 && unsure[slot] {
+				pl.index[slot] = indexMaybe
+			}
+		}
+		return pl
+	}
+	return place{}
+}
+
+// metas asks all servers and waits for all, but not long for the last ones
+// once R have answered.
+func (v *View) metas(ctx context.Context, from, to tlog.Position) (map[int]metasAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	p := v.pool.manifest.P()
+	arrived := make(chan metasAnswer, p)
+	for slot := range p {
+		go func() { arrived <- v.metasOf(ctx, slot, from, to) }()
+	}
+	answers := map[int]metasAnswer{}
+	good := 0
+	var grace <-chan time.Time
+	for len(answers) < p {
+		select {
+		case a := <-arrived:
+			answers[a.slot] = a
+			if a.err == nil {
+				good++
+			}
+			if good == v.pool.manifest.R() && grace == nil {
+				t := time.NewTimer(graceTime)
+				defer t.Stop()
+				grace = t.C
+			}
+		case <-grace:
+			return answers, nil
+		case <-ctx.Done():
+			return answers, nil
+		}
+	}
+	return answers, ctx.Err()
+}
+
+func (v *View) metasOf(ctx context.Context, slot int, from, to tlog.Position) metasAnswer {
+	server, err := v.server(slot)
+	if err != nil {
+		return metasAnswer{slot: slot, err: err}
+	}
+	metas, err := server.Metas(ctx, v.vdisk, from, to)
+	last := from - 1
+	for _, m := range metas {
+		if m.Position <= last || m.Position > to || m.Index < 0 || m.Index >= v.pool.manifest.N() {
+			return metasAnswer{slot: slot, err: tlog.Corruptf("stor: %s: meta of position %d, index %d", server.Name(), m.Position, m.Index)}
+		}
+		last = m.Position
+	}
+	if err != nil && ctx.Err() == nil {
+		v.lost(slot, err)
+	}
+	return metasAnswer{slot, metas, err}
+}
+
+// server is the one of a slot, unless it did not vote when the view was made
+// because it is not known.
+func (v *View) server(slot int) (Server, error) {
+	agent, _ := v.pool.at(slot)
+	if agent == nil {
+		return nil, fmt.Errorf("stor: %s: not found", v.pool.slotName(slot))
+	}
+	return agent.server, nil
+}
