@@ -227,6 +227,48 @@ func TestAllocationIsBounded(t *testing.T) {
 	}
 }
 
+func TestNoRoot(t *testing.T) {
+	for name, frame := range map[string][]byte{
+		"nothing":      unhex(t, "00000000 00000000"),
+		"null pointer": unhex(t, "00000000 01000000 0000000000000000"),
+		"a list":       unhex(t, "00000000 02000000 0100000042000000 6162636465666768"),
+	} {
+		for _, d := range decoders() {
+			if v, err := d.decode(frame); tlog.ClassOf(err) != tlog.Protocol {
+				t.Errorf("%s as %s: %+v, %v", name, d.name, v, err)
+			}
+		}
+	}
+}
+
+// What a version-1 client of later days has in the words of our version-2
+// fields is not for us.
+func TestVersion1FieldsOnly(t *testing.T) {
+	h := schema.Hello{Version: schema.Version2, Vdisk: "v", FirstSequence: 5, Takeover: true, Client: tlog.UUID{1}, Generation: 3}
+	frame := schema.AppendHello(nil, &h)
+	binary.LittleEndian.PutUint32(frame[16:], uint32(schema.Version1))
+	got, err := schema.DecodeHello(frame)
+	if want := (schema.Hello{Version: schema.Version1, Vdisk: "v", FirstSequence: 5}); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+	w := schema.AppendWelcome(nil, &schema.Welcome{Version: schema.Version2, Status: 1, Epoch: 7, Message: "m"})
+	binary.LittleEndian.PutUint32(w[16:], uint32(schema.Version1))
+	if got, err := schema.DecodeWelcome(w); err != nil || got != (schema.Welcome{Version: schema.Version1, Status: 1}) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestBlockDataLimit(t *testing.T) {
+	k := schema.Block{Operation: tlog.OpWrite, Data: make([]byte, tlog.MaxRecordData)}
+	if _, err := schema.DecodeBlock(schema.AppendBlock(nil, &k)[1:]); err != nil {
+		t.Errorf("the longest block: %v", err)
+	}
+	k.Data = make([]byte, tlog.MaxRecordData+1)
+	if _, err := schema.DecodeBlock(schema.AppendBlock(nil, &k)[1:]); tlog.ClassOf(err) != tlog.Protocol {
+		t.Errorf("one byte more: %v", err)
+	}
+}
+
 func TestSplitFrame(t *testing.T) {
 	b := sample()
 	first, second := schema.AppendPrelude(nil, &schema.Prelude{Vdisk: "v"}), schema.AppendBatch(nil, &b)

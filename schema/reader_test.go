@@ -192,11 +192,13 @@ type counting struct {
 	r     io.Reader
 	calls int
 	most  int
+	sizes []int
 }
 
 func (c *counting) Read(p []byte) (int, error) {
 	c.calls++
 	c.most = max(c.most, len(p))
+	c.sizes = append(c.sizes, len(p))
 	return c.r.Read(p)
 }
 
@@ -219,6 +221,16 @@ func TestReaderCalls(t *testing.T) {
 	}
 	if c.calls > 2*50+2 || c.most < 250<<10 {
 		t.Errorf("50 large messages took %d reads of at most %d bytes", c.calls, c.most)
+	}
+	// A buffer that small messages have made grow must not stay in the way.
+	c = &counting{r: bytes.NewReader(append(small, large...))}
+	if _, n, err := readAll(schema.NewReader(c)); err != nil || n != 1050 {
+		t.Fatalf("%d messages, %v", n, err)
+	}
+	for _, n := range c.sizes[len(c.sizes)-20:] {
+		if n > schema.MinWindow && n < 250<<10 {
+			t.Errorf("%d bytes of a large message go through the buffer", n)
+		}
 	}
 }
 
