@@ -181,6 +181,23 @@ func (s *store) Publish(pos tlog.Position, digest tlog.Hash, sealed *crypto.Seal
 	go finish()
 }
 
+// releaseHeld does at last what a hung store has not done.
+func (s *store) releaseHeld() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sealed := range s.held {
+		sealed.Release()
+	}
+	s.held = nil
+}
+
+// end is the last position published.
+func (s *store) end() tlog.Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
+}
+
 // read decodes a position from its stored shards.
 func (d *disk) read(s *store, pos tlog.Position) (*aggregate.Aggregation, error) {
 	s.mu.Lock()
@@ -196,6 +213,9 @@ func (d *disk) decode(shards [][]byte, pos tlog.Position) (*aggregate.Aggregatio
 		if err != nil {
 			return nil, err
 		}
+		if head != nil && !bytes.Equal(c.Head, head) {
+			return nil, tlog.Corruptf("shard %d has another head", i)
+		}
 		head, data = c.Head, append(data, c.Body...)
 	}
 	return aggregate.Decode(d.key, diskUUID, pos, head, data)
@@ -206,7 +226,7 @@ func (d *disk) readAll(s *store) []*aggregate.Aggregation {
 	d.t.Helper()
 	var all []*aggregate.Aggregation
 	var head aggregate.Head
-	for pos := tlog.Position(1); pos <= s.last; pos++ {
+	for pos := tlog.Position(1); pos <= s.end(); pos++ {
 		a, err := d.read(s, pos)
 		if err != nil {
 			d.t.Fatalf("position %d: %v", pos, err)

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,8 +69,8 @@ func TestAnyBatching(t *testing.T) {
 			rt.Fatal(err)
 		}
 		last, err, _ := r.get()
-		if err != nil || !slices.IsSorted(last) || last[len(last)-1] != d.last || r.chain != d.chain || len(last) != int(s.last)-1 {
-			rt.Fatalf("committed %v, %v, want up to %d in %d positions", last, err, d.last, s.last-1)
+		if err != nil || !slices.IsSorted(last) || last[len(last)-1] != d.last || r.chain != d.chain || len(last) != int(s.end())-1 {
+			rt.Fatalf("committed %v, %v, want up to %d in %d positions", last, err, d.last, s.end()-1)
 		}
 	})
 }
@@ -183,34 +185,101 @@ func TestBarrier(t *testing.T) {
 
 func TestAppendRefuses(t *testing.T) {
 	d := newDisk(t, 1, 0)
+	d.clock = 1000
 	s := d.after()
 	p, _ := d.start(aggregate.Config{MaxAge: time.Hour}, s)
 	big := d.records(5, tlog.MaxRecordData, 1)
-	first, chain := big[:1], d.chain
+	chain := d.chain
 	if err := p.Append(d.batch(big)); err == nil {
 		t.Error("batch above the payload limit accepted")
 	}
 	d.chain = chain
-	mustAppend(t, p, d.batch(first))
-	for name, b := range map[string]aggregate.Batch{
-		"empty": {}, "repeat": d.batch(first), "gap": d.batch(big[2:3]),
-		"time": d.batch([]tlog.Record{{Sequence: 2, Operation: tlog.OpFlush}}),
+	mustAppend(t, p, d.batch(big[:1]))
+	early := tlog.Record{Sequence: 2, Operation: tlog.OpFlush, Timestamp: big[0].Timestamp - 1}
+	for name, rs := range map[string][]tlog.Record{
+		"empty": nil, "repeat": big[:1], "gap": big[2:3], "gap inside": {big[1], big[3]}, "time": {early},
 	} {
-		if name == "time" {
-			b.Records[0].Timestamp = 0
-			first[0].Timestamp = 0
-		}
-		if err := p.Append(b); err == nil && name != "time" {
+		if err := p.Append(d.batch(rs)); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
+	d.last, d.chain = 1, chain
+	mustAppend(t, p, d.next(2, 10))
 	if err := p.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Append(d.batch(big[1:2])); err == nil {
-		t.Error("accepted after close")
+	if err := p.Append(d.next(1, 10)); !errors.Is(err, aggregate.ErrClosed) {
+		t.Errorf("append after close: %v", err)
 	}
 	d.allReleased()
+}
+
+// Appending, forcing and barriers from several goroutines.
+func TestConcurrent(t *testing.T) {
+	d := newDisk(t, 2, 1)
+	s := d.after()
+	p, r := d.start(aggregate.Config{MaxRecords: 5, InFlight: 3}, s)
+	var others sync.WaitGroup
+	for range 3 {
+		others.Go(func() {
+			for range 10 {
+				p.Force()
+				if err := p.Barrier(t.Context(), crypto.KindBarrier, d.head); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 100 {
+		mustAppend(t, p, d.next(2, 100))
+	}
+	others.Wait()
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d.allReleased()
+	all := d.readAll(s)
+	if end := all[len(all)-1]; end.Header.Last != d.last || end.Chain != d.chain {
+		t.Errorf("the log ends at %d, want %d", end.Header.Last, d.last)
+	}
+	if last, _, _ := r.get(); len(last) != len(all)-1 {
+		t.Errorf("%d reports of %d positions", len(last), len(all)-1)
+	}
+}
+
+// A vdisk that has nothing to do has no goroutine and little memory.
+func TestIdle(t *testing.T) {
+	const vdisks = 1000
+	d := newDisk(t, 1, 0)
+	sealers := aggregate.NewSealers(2, 0)
+	pipes := make([]*aggregate.Pipeline, vdisks)
+	memory := func() uint64 {
+		runtime.GC()
+		runtime.GC() // the first only ages what pools hold
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	goroutines, before := runtime.NumGoroutine(), memory()
+	for i := range pipes {
+		pipes[i], _ = d.start(aggregate.Config{Sealers: sealers}, d.after())
+		if err := pipes[i].Barrier(t.Context(), crypto.KindBarrier, d.head); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if each := int(memory()-before) / vdisks; each > 8<<10 {
+		t.Errorf("an idle pipeline, with what the test's store keeps of it, takes %d bytes", each)
+	}
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > goroutines; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), goroutines)
+		}
+	}
+	for _, p := range pipes {
+		if err := p.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // A failing store: one report, nothing published after it, everything given
@@ -239,8 +308,8 @@ func TestStoreFails(t *testing.T) {
 				if !errors.Is(err, errStore) || errs != 1 || !slices.Equal(last, []tlog.Sequence{1, 2}) {
 					t.Errorf("committed %v, %v (%d times); want [1 2] and the store's error once", last, err, errs)
 				}
-				if s.last > 5 {
-					t.Errorf("published up to %d", s.last)
+				if s.end() > 5 {
+					t.Errorf("published up to %d", s.end())
 				}
 				d.allReleased()
 				if err := p.Append(d.next(1, 10)); !errors.Is(err, errStore) {
@@ -286,9 +355,7 @@ func TestCloseHungStore(t *testing.T) {
 		if err := <-barrier; err == nil {
 			t.Error("the barrier of a failed pipeline is committed")
 		}
-		for _, sealed := range s.held {
-			sealed.Release()
-		}
+		s.releaseHeld()
 		if held, _, _ := sealers.Memory(); held != 0 {
 			t.Errorf("%d bytes held", held)
 		}
@@ -318,8 +385,8 @@ func TestCloseHungPublish(t *testing.T) {
 		d.allReleased()
 		close(s.block)
 		synctest.Wait()
-		if s.last != 2 {
-			t.Errorf("published up to %d; position 2 was on its way when the pipeline was closed", s.last)
+		if s.end() != 2 {
+			t.Errorf("published up to %d; position 2 was on its way when the pipeline was closed", s.end())
 		}
 		if held, queued, running := sealers.Memory(); held != 0 || queued != 0 || running != 0 {
 			t.Errorf("%d bytes held, %d jobs queued, %d workers", held, queued, running)
@@ -344,8 +411,8 @@ func TestBarrierGivenUp(t *testing.T) {
 		if err := p.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
-		if s.last != 3 {
-			t.Errorf("published up to %d, want barrier and data: 3", s.last)
+		if s.end() != 3 {
+			t.Errorf("published up to %d, want barrier and data: 3", s.end())
 		}
 	})
 }
@@ -369,8 +436,8 @@ func TestSealFails(t *testing.T) {
 			t.Errorf("close: %v", err)
 		}
 		d.allReleased()
-		if held, queued, _ := sealers.Memory(); held != 0 || queued != 0 || s.last != 1 {
-			t.Errorf("%d bytes held, %d jobs queued, published up to %d", held, queued, s.last)
+		if held, queued, _ := sealers.Memory(); held != 0 || queued != 0 || s.end() != 1 {
+			t.Errorf("%d bytes held, %d jobs queued, published up to %d", held, queued, s.end())
 		}
 	})
 }
@@ -381,7 +448,6 @@ func TestSharedMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size, vdisks = 100_000, 4
 		sealers := aggregate.NewSealers(2, 3*size)
-		var answers []func()
 		var disks []*disk
 		var pipes []*aggregate.Pipeline
 		var stores []*store
@@ -400,7 +466,6 @@ func TestSharedMemory(t *testing.T) {
 		if held > 3*size || held < size || queued < 9 {
 			t.Errorf("%d bytes held, limit %d; %d jobs wait", held, 3*size, queued)
 		}
-		_ = answers
 		for i, p := range pipes {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			if err := p.Close(ctx); err == nil {
@@ -408,9 +473,7 @@ func TestSharedMemory(t *testing.T) {
 			}
 			cancel()
 			disks[i].allReleased()
-			for _, sealed := range stores[i].held {
-				sealed.Release()
-			}
+			stores[i].releaseHeld()
 		}
 		synctest.Wait()
 		if held, queued, running := sealers.Memory(); held != 0 || queued != 0 || running != 0 {
