@@ -21,9 +21,9 @@ const (
 // Reader reads framed messages from a connection. Not safe for concurrent use.
 //
 // It may read ahead of the message it returns, so nothing else may read from
-// the connection. After an error the position in the stream is unknown, and
-// the Reader must not be used again; a deadline that passed while nothing had
-// arrived is no exception.
+// the connection. Type may be called again after an error that the connection
+// recovers from, such as a read deadline; after any other error the position in
+// the stream is unknown, and the Reader must not be used again.
 type Reader struct {
 	r          io.Reader
 	buf        []byte

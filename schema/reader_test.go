@@ -132,6 +132,25 @@ func TestReaderEOF(t *testing.T) {
 	}
 }
 
+// A deadline between messages is not the end.
+func TestReaderTypeAgain(t *testing.T) {
+	stream := schema.AppendCommand(nil, schema.MsgBye, 0)
+	// TimeoutReader fails the second read.
+	r := schema.NewReader(iotest.TimeoutReader(&chunks{stream, stream}))
+	if typ, err := r.Type(); err != nil || typ != schema.MsgBye {
+		t.Fatal(typ, err)
+	}
+	if _, err := r.Frame(100, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Type(); !errors.Is(err, iotest.ErrTimeout) {
+		t.Fatalf("got %v, want a timeout", err)
+	}
+	if got, n, err := readAll(r); err != nil || n != 1 || !bytes.Equal(got, stream) {
+		t.Errorf("after the timeout: %d messages, %v", n, err)
+	}
+}
+
 func TestReaderLimits(t *testing.T) {
 	table := func(words ...uint32) []byte {
 		out := binary.LittleEndian.AppendUint32(nil, uint32(len(words)-1))
