@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 
 	"tlog"
@@ -171,12 +172,16 @@ func (l *log) sync() error {
 	return nil
 }
 
-// mark writes and syncs a frame that says what is durable, so that bit rot in
+// mark writes and syncs two frames that say what is durable, so that bit rot in
 // the last batch is told apart from a torn write even if nothing follows it.
-// Having no room for it is no error.
+// The second is in another block, so that one bad block does not take with it
+// the last claim and the proof of it. Having no room for them is no error.
 func (l *log) mark() error {
-	frames := []frame{{header: header{kind: kindMark}}}
-	err := l.reserve(frames[0].header.span())
+	frames := []frame{
+		{header: header{kind: kindMark, length: uint32(len(markData)), dataCRC: crc32.Checksum(markData[:], castagnoli)}, data: [2][]byte{markData[:]}},
+		{header: header{kind: kindMark}},
+	}
+	err := l.reserve(frames[0].header.span() + frames[1].header.span())
 	if errors.Is(err, errFull) {
 		return nil
 	}
@@ -192,6 +197,9 @@ func (l *log) mark() error {
 	l.marked = true
 	return nil
 }
+
+// markData keeps two marks a block apart. It is read only.
+var markData [4096]byte
 
 func (l *log) close() {
 	if l.f != nil {
