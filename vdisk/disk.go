@@ -1,0 +1,299 @@
+package vdisk
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"tlog"
+	"tlog/client"
+)
+
+// history is the log as a Disk writes it: *client.Client. Records get their
+// sequence in the order in which AppendShared takes them; an error means that
+// no sequence was used. Data must not change until OnFlushed reported the
+// sequence. Calls may be concurrent. An error that is not the context's is
+// permanent: every later call will fail too.
+type history interface {
+	AppendShared(ctx context.Context, op tlog.Operation, offset uint64, size uint32, data []byte) (tlog.Sequence, error)
+	FlushTo(ctx context.Context, s tlog.Sequence) error
+	Flushed() client.Point
+	Close(ctx context.Context) error
+}
+
+// Disk is one live, logged block device. See the package for its promises.
+type Disk struct {
+	cfg  Config
+	log  history
+	base *base
+	room budget
+	gate gate
+
+	mu       sync.RWMutex // never held over I/O, nor while waiting
+	waiting  unapplied
+	mark     tlog.Sequence // the last flush mark, or where the log stood at Open
+	progress chan struct{} // closed and renewed when records were applied
+
+	work   chan struct{} // capacity 1: there may be something to apply
+	due    chan struct{} // capacity 1: enough was applied to advance the marker
+	finish func()        // ends the goroutines
+	wg     sync.WaitGroup
+
+	marker *markerFile
+
+	fail   failure     // why nothing is written any more: the log's, or broken
+	broken failure     // why the base does not follow the log any more
+	lost   atomic.Bool // the base may lack what was written to it
+}
+
+// Size is the disk's size in bytes.
+func (d *Disk) Size() int64 { return d.cfg.Size }
+
+// WriteAt logs p at off, and returns when it is held in the window. It becomes
+// durable later: see Flush. What a failed WriteAt leaves is undefined within
+// its extent, as on any disk.
+func (d *Disk) WriteAt(ctx context.Context, p []byte, off int64) error {
+	if err := d.check(off, int64(len(p))); err != nil {
+		return err
+	}
+	return d.do(ctx, func(ctx context.Context) error {
+		for len(p) > 0 {
+			n := min(len(p), tlog.MaxRecordData)
+			rec := &pending{op: tlog.OpWrite, off: off, end: off + int64(n), data: bytes.Clone(p[:n])}
+			if err := d.append(ctx, rec); err != nil {
+				return err
+			}
+			p, off = p[n:], off+int64(n)
+		}
+		return nil
+	})
+}
+
+// Zero makes n bytes at off read as zeroes. mayTrim: the base may give their
+// space back.
+func (d *Disk) Zero(ctx context.Context, off, n int64, mayTrim bool) error {
+	return d.clear(ctx, tlog.OpZero, off, n, !mayTrim)
+}
+
+// Trim discards n bytes at off, which then read as zeroes.
+func (d *Disk) Trim(ctx context.Context, off, n int64) error {
+	return d.clear(ctx, tlog.OpTrim, off, n, false)
+}
+
+func (d *Disk) clear(ctx context.Context, op tlog.Operation, off, n int64, keep bool) error {
+	if err := d.check(off, n); err != nil {
+		return err
+	}
+	return d.do(ctx, func(ctx context.Context) error {
+		for n > 0 {
+			m := min(n, maxZero)
+			if err := d.append(ctx, &pending{op: op, off: off, end: off + m, keep: keep}); err != nil {
+				return err
+			}
+			off, n = off+m, n-m
+		}
+		return nil
+	})
+}
+
+// Flush returns when everything that was acknowledged before it is durable in
+// the log. It leaves a flush mark there, unless nothing came since the last.
+func (d *Disk) Flush(ctx context.Context) error {
+	return d.do(ctx, func(ctx context.Context) error {
+		d.mu.RLock()
+		mark := d.mark
+		dirty := d.waiting.highest > mark
+		durable := d.waiting.flushed >= mark
+		d.mu.RUnlock()
+		switch {
+		case dirty:
+			rec := &pending{op: tlog.OpFlush}
+			if err := d.append(ctx, rec); err != nil {
+				return err
+			}
+			mark = rec.seq
+		case durable:
+			return nil
+		}
+		if err := d.log.FlushTo(ctx, mark); err != nil {
+			return d.refused("flush", err)
+		}
+		return nil
+	})
+}
+
+// do runs one operation between Open and Close, under its deadline.
+func (d *Disk) do(ctx context.Context, op func(context.Context) error) error {
+	if !d.gate.enter() {
+		return ErrClosed
+	}
+	defer d.gate.leave()
+	if err := d.fail.get(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.FlushDeadline)
+	defer cancel()
+	return op(ctx)
+}
+
+func (d *Disk) check(off, n int64) error {
+	if off < 0 || n < 0 || off > d.cfg.Size-n {
+		return fmt.Errorf("%w: %d bytes at %d of %d", ErrRange, n, off, d.cfg.Size)
+	}
+	return nil
+}
+
+// append logs rec and makes it visible to readers.
+func (d *Disk) append(ctx context.Context, rec *pending) error {
+	cost := rec.cost()
+	if err := d.room.take(ctx, d.fail.halted, cost); err != nil {
+		return d.refused("append", err)
+	}
+	seq, err := d.log.AppendShared(ctx, rec.op, uint64(rec.off), uint32(rec.end-rec.off), rec.data)
+	if err != nil {
+		d.room.give(cost)
+		return d.refused("append", err)
+	}
+	rec.seq = seq
+	d.mu.Lock()
+	d.waiting.register(rec)
+	if rec.op == tlog.OpFlush {
+		d.mark = max(d.mark, seq)
+	}
+	ready := d.waiting.ready()
+	d.mu.Unlock()
+	if ready {
+		signal(d.work)
+	}
+	return nil
+}
+
+// cost is what the record takes of the budget.
+func (p *pending) cost() int { return len(p.data) + recordCost }
+
+// refused is the caller's error when the log did not do as asked. An error of
+// the log's own, which is permanent, ends writing.
+func (d *Disk) refused(what string, err error) error {
+	switch {
+	case errors.Is(err, errStopped):
+		return d.fail.get()
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: %s of vdisk %s (%v)", ErrTimeout, what, d.cfg.Vdisk, d.cfg.FlushDeadline)
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, client.ErrClosed):
+		return ErrClosed
+	}
+	return d.halt(fmt.Errorf("vdisk: %s: %w", what, err))
+}
+
+// halt makes every later write and flush fail with err, which is logged once.
+func (d *Disk) halt(err error) error {
+	if d.fail.set(err) {
+		d.cfg.Logger.Error("the disk takes no more writes; reads go on", "error", err)
+	}
+	return d.fail.get()
+}
+
+// flushedTo is told by the client how far the log is durable.
+func (d *Disk) flushedTo(s tlog.Sequence) {
+	d.mu.Lock()
+	d.waiting.flushedTo(s)
+	ready := d.waiting.ready()
+	d.mu.Unlock()
+	if ready {
+		signal(d.work)
+	}
+}
+
+// signal wakes the one goroutine that receives from c.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// failure is the first permanent error.
+type failure struct {
+	mu     sync.Mutex
+	err    error
+	halted chan struct{} // closed with the first error
+}
+
+func (f *failure) get() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// set reports whether err is the first.
+func (f *failure) set(err error) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return false
+	}
+	f.err = err
+	close(f.halted)
+	return true
+}
+
+// gate counts the operations under way, until it is shut.
+type gate struct {
+	mu    sync.Mutex
+	n     int
+	shut  bool
+	empty chan struct{} // closed when shut and nobody is left
+}
+
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut {
+		return false
+	}
+	g.n++
+	return true
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.n--; g.shut && g.n == 0 {
+		close(g.empty)
+	}
+}
+
+// close lets nobody in any more, and reports whether it is the first to do so.
+func (g *gate) close() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut {
+		return false
+	}
+	g.shut = true
+	if g.n == 0 {
+		close(g.empty)
+	}
+	return true
+}
+
+// Errno is the error number that an NBD client should see for err.
+func Errno(err error) syscall.Errno {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, ErrRange):
+		return syscall.EINVAL
+	case errors.Is(err, syscall.ENOSPC):
+		return syscall.ENOSPC
+	case errors.Is(err, ErrClosed):
+		return syscall.ESHUTDOWN
+	}
+	return syscall.EIO
+}
