@@ -222,6 +222,22 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+// A genesis whose clear and sealed names differ is none.
+func TestGenesisOfAnother(t *testing.T) {
+	d := newDisk(t, 1, 0)
+	plain := schema.AppendPrelude(nil, &schema.Prelude{Vdisk: "other", Chain: tlog.ChainStart("other")})
+	shard, err := d.sealPayload(plain, func(h *crypto.Header) {
+		h.Kind, h.Position, h.First, h.Last, h.Count, h.LastTimestamp = crypto.KindGenesis, 1, 1, 0, 0, 0
+		h.Genesis = &crypto.Genesis{Name: diskName}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.decode([][]byte{shard}, 1); tlog.ClassOf(err) != tlog.Corrupt || !strings.Contains(err.Error(), "in the genesis of") {
+		t.Errorf("%v", err)
+	}
+}
+
 // What compresses is stored compressed, what does not is stored as it is; both
 // read back.
 func TestCompression(t *testing.T) {

@@ -291,6 +291,7 @@ func TestStoreFails(t *testing.T) {
 				d := newDisk(t, 1, 0)
 				s := d.after()
 				s.failAt, s.stored = 4, stored
+				s.hold = func(f func()) { f() } // in order
 				sealers := aggregate.NewSealers(2, 0)
 				p, r := d.start(aggregate.Config{MaxRecords: 1, InFlight: 2, Sealers: sealers}, s)
 				for range 10 {
@@ -330,39 +331,44 @@ func TestStoreFails(t *testing.T) {
 // Close with a store that never answers ends with its context, and so does
 // everything that waits.
 func TestCloseHungStore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDisk(t, 1, 0)
-		s := d.after()
-		s.hang = true
-		sealers := aggregate.NewSealers(2, 0)
-		p, r := d.start(aggregate.Config{MaxRecords: 1, InFlight: 2, Sealers: sealers}, s)
-		for range 5 {
-			mustAppend(t, p, d.next(1, 10))
-		}
-		barrier := make(chan error, 1)
-		go func() { barrier <- p.Barrier(context.Background(), crypto.KindBarrier, d.head) }()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		err := p.Close(ctx)
-		if !errors.Is(err, context.DeadlineExceeded) || tlog.ClassOf(err) != tlog.Fatal {
-			t.Errorf("close: %v", err)
-		}
-		d.allReleased()
-		last, cerr, errs := r.get()
-		if len(last) != 0 || errs != 1 || !errors.Is(cerr, context.DeadlineExceeded) {
-			t.Errorf("committed %v, %v (%d times)", last, cerr, errs)
-		}
-		if err := <-barrier; err == nil {
-			t.Error("the barrier of a failed pipeline is committed")
-		}
-		s.releaseHeld()
-		if held, _, _ := sealers.Memory(); held != 0 {
-			t.Errorf("%d bytes held", held)
-		}
-		if err2 := p.Close(context.Background()); !errors.Is(err2, context.DeadlineExceeded) {
-			t.Errorf("close again: %v", err2)
-		}
-	})
+	for _, inFlight := range []int{2, 20} { // the barrier waits to be cut, or is in flight
+		synctest.Test(t, func(t *testing.T) { closeHungStore(t, inFlight) })
+	}
+}
+
+func closeHungStore(t *testing.T, inFlight int) {
+	d := newDisk(t, 1, 0)
+	s := d.after()
+	s.hang = true
+	sealers := aggregate.NewSealers(2, 0)
+	p, r := d.start(aggregate.Config{MaxRecords: 1, InFlight: inFlight, Sealers: sealers}, s)
+	for range 5 {
+		mustAppend(t, p, d.next(1, 10))
+	}
+	barrier := make(chan error, 1)
+	go func() { barrier <- p.Barrier(context.Background(), crypto.KindBarrier, d.head) }()
+	synctest.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	err := p.Close(ctx)
+	if !errors.Is(err, context.DeadlineExceeded) || tlog.ClassOf(err) != tlog.Fatal {
+		t.Errorf("close: %v", err)
+	}
+	d.allReleased()
+	last, cerr, errs := r.get()
+	if len(last) != 0 || errs != 1 || !errors.Is(cerr, context.DeadlineExceeded) {
+		t.Errorf("committed %v, %v (%d times)", last, cerr, errs)
+	}
+	if err := <-barrier; err == nil {
+		t.Error("the barrier of a failed pipeline is committed")
+	}
+	s.releaseHeld()
+	if held, _, _ := sealers.Memory(); held != 0 {
+		t.Errorf("%d bytes held", held)
+	}
+	if err2 := p.Close(context.Background()); !errors.Is(err2, context.DeadlineExceeded) {
+		t.Errorf("close again: %v", err2)
+	}
 }
 
 // Close while Publish itself hangs; when it goes on, nothing is published any
@@ -392,6 +398,48 @@ func TestCloseHungPublish(t *testing.T) {
 			t.Errorf("%d bytes held, %d jobs queued, %d workers", held, queued, running)
 		}
 	})
+}
+
+// Close waits for a worker that is at it: afterwards none uses what the caller
+// passed in.
+func TestCloseWaitsForSealing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk(t, 1, 0)
+		sealing := true
+		slow := func([][]byte) error {
+			<-time.After(time.Hour)
+			sealing = false
+			return nil
+		}
+		r := &report{}
+		p := aggregate.New(aggregate.Config{MaxRecords: 1}, d.head, d.key, slow, d.after(), r.committed)
+		mustAppend(t, p, d.next(1, 10))
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := p.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("close: %v", err)
+		}
+		if sealing {
+			t.Error("closed while sealing")
+		}
+		d.allReleased()
+	})
+}
+
+// An aggregation above the memory bound is let through alone.
+func TestAboveMemory(t *testing.T) {
+	d := newDisk(t, 1, 0)
+	s := d.after()
+	p, _ := d.start(aggregate.Config{MaxRecords: 1, Sealers: aggregate.NewSealers(2, 1)}, s)
+	for range 5 {
+		mustAppend(t, p, d.next(1, 1000))
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.end() != 6 {
+		t.Errorf("published up to %d, want 6", s.end())
+	}
 }
 
 // A barrier whose context ends leaves the pipeline going.

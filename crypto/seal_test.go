@@ -88,7 +88,7 @@ func indices(n int) []int {
 // the chain digest is another. And a reader who does not know the digest finds
 // a changed head by its MAC.
 func TestEveryBit(t *testing.T) {
-	key, payload := testKey(t, 1), pattern(40)
+	key, payload := testKey(t, 1), pattern(41) // a byte of padding
 	for _, h := range []crypto.Header{dataHeader(payload, 2, 1), genesisHeader(payload, 2, 1), barrierHeader(payload, 2, 1)} {
 		s := seal(t, key, h, payload, rand.Reader)
 		shards, digest := stored(s, tlog.Hash{5})
