@@ -281,8 +281,8 @@ func (r *report) committed(last tlog.Sequence, chain tlog.Hash, err error) {
 	r.last, r.chain = append(r.last, last), chain
 }
 
-func (r *report) get() (last []tlog.Sequence, err error, errs int) {
+func (r *report) get() (last []tlog.Sequence, errs int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]tlog.Sequence(nil), r.last...), r.err, r.errs
+	return append([]tlog.Sequence(nil), r.last...), r.errs, r.err
 }

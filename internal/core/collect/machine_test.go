@@ -47,123 +47,127 @@ func show(actions []collect.Action) string {
 
 var testConfig = collect.Config{MaxBytes: 100, MaxRecords: 10, MaxAge: 10, MaxPayload: 150, InFlight: 2, Last: 4}
 
+type step struct {
+	e    collect.Event
+	want string
+}
+
+func batch(records, bytes int, now time.Duration) collect.Event {
+	return collect.Appended{Records: records, Bytes: bytes, Now: now}
+}
+
+var steps = map[string][]step{
+	"by bytes": {
+		{batch(1, 60, 0), "arm 10ns"},
+		{batch(1, 40, 1), "seal 5: 2 items"},
+	},
+	"by records": {
+		{batch(9, 1, 0), "arm 10ns"},
+		{batch(1, 1, 1), "seal 5: 2 items"},
+	},
+	"by age, the timer late": {
+		{batch(1, 1, 3), "arm 13ns"},
+		{batch(1, 1, 5), ""},
+		{collect.Aged{14}, "seal 5: 2 items"},
+		{batch(1, 1, 20), "arm 30ns"},
+	},
+	"the timer of what is sealed already is moved": {
+		{batch(10, 1, 0), "seal 5: 1 items"},
+		{batch(1, 1, 1), "arm 11ns"},
+		{collect.Force{}, "seal 6: 1 items"},
+		{collect.Sealed{5}, "publish 5"}, {collect.Durable{5}, "commit 5"},
+		{batch(1, 1, 8), ""},
+		{collect.Aged{11}, "arm 18ns"},
+		{collect.Aged{18}, "seal 7: 1 items"},
+	},
+	"the timer of an idle log stops": {
+		{batch(1, 1, 0), "arm 10ns"},
+		{collect.Force{}, "seal 5: 1 items"},
+		{collect.Aged{10}, ""},
+		{collect.Aged{20}, ""},
+	},
+	"forced, and nothing to force": {
+		{collect.Force{}, ""},
+		{batch(1, 1, 0), "arm 10ns"},
+		{collect.Force{}, "seal 5: 1 items"},
+		{collect.Force{}, ""},
+	},
+	"never above the payload limit": {
+		{batch(1, 99, 0), "arm 10ns"},
+		{batch(1, 99, 0), "seal 5: 1 items"},
+		{collect.Force{}, "seal 6: 1 items"},
+	},
+	"a batch too large": {
+		{batch(1, 151, 0), "refuse too large"},
+		{batch(1, 150, 0), "seal 5: 1 items"},
+	},
+	"a full flight waits, and then takes all that came": {
+		{batch(10, 1, 0), "seal 5: 1 items"},
+		{batch(10, 1, 0), "seal 6: 1 items"},
+		{batch(2, 1, 0), "arm 10ns"},
+		{collect.Force{}, ""},
+		{batch(2, 1, 0), ""},
+		{collect.Sealed{6}, ""},
+		{collect.Sealed{5}, "publish 5, publish 6"},
+		{collect.Durable{6}, ""},
+		{collect.Durable{5}, "commit 5, commit 6, seal 7: 2 items"},
+	},
+	"a force does not force what comes after": {
+		{batch(10, 1, 0), "seal 5: 1 items"},
+		{batch(10, 1, 0), "seal 6: 1 items"},
+		{batch(9, 1, 0), "arm 10ns"},
+		{collect.Force{}, ""},
+		{batch(1, 1, 2), ""},
+		{batch(1, 1, 3), ""},
+		{collect.Sealed{5}, "publish 5"},
+		{collect.Durable{5}, "commit 5, seal 7: 2 items"},
+		{collect.Aged{10}, "arm 13ns"},
+	},
+	"control stands alone, between what was before and after": {
+		{batch(1, 1, 0), "arm 10ns"},
+		{collect.Control{0}, "seal 5: 1 items, seal 6: 1 control"},
+		{batch(1, 1, 0), ""},
+		{collect.Control{0}, ""},
+		{collect.Sealed{5}, "publish 5"}, {collect.Durable{5}, "commit 5, seal 7: 1 items"},
+		{collect.Sealed{6}, "publish 6"}, {collect.Durable{6}, "commit 6, seal 8: 1 control"},
+	},
+	"close when idle": {
+		{collect.Close{}, "finish"},
+		{batch(1, 1, 0), "refuse closed"},
+		{collect.Control{0}, "refuse closed"},
+		{collect.Failed{errTest}, ""},
+		{collect.Close{}, ""},
+	},
+	"close seals and waits": {
+		{batch(1, 1, 0), "arm 10ns"},
+		{collect.Close{}, "seal 5: 1 items"},
+		{collect.Sealed{5}, "publish 5"},
+		{collect.Durable{5}, "commit 5, finish"},
+	},
+	"failure": {
+		{batch(10, 1, 0), "seal 5: 1 items"},
+		{batch(10, 1, 0), "seal 6: 1 items"},
+		{batch(1, 1, 0), "arm 10ns"},
+		{collect.Sealed{5}, "publish 5"},
+		{collect.Failed{errTest}, "fail broken"},
+		{collect.Failed{errTest}, ""},
+		{collect.Durable{5}, ""},
+		{collect.Sealed{6}, "discard 6"},
+		{batch(1, 1, 0), "refuse dead"},
+		{collect.Close{}, ""},
+		{collect.Aged{10}, ""},
+	},
+	"events of no position in flight": {
+		{collect.Sealed{4}, ""}, {collect.Sealed{5}, ""}, {collect.Durable{5}, ""}, {collect.Durable{1 << 60}, ""},
+		{batch(10, 1, 0), "seal 5: 1 items"},
+		{collect.Durable{5}, ""},
+		{collect.Sealed{5}, "publish 5"}, {collect.Sealed{5}, ""},
+		{collect.Durable{5}, "commit 5"}, {collect.Durable{5}, ""},
+	},
+}
+
 func TestSteps(t *testing.T) {
-	type step struct {
-		e    collect.Event
-		want string
-	}
-	batch := func(records, bytes int, now time.Duration) collect.Event {
-		return collect.Appended{records, bytes, now}
-	}
-	for name, steps := range map[string][]step{
-		"by bytes": {
-			{batch(1, 60, 0), "arm 10ns"},
-			{batch(1, 40, 1), "seal 5: 2 items"},
-		},
-		"by records": {
-			{batch(9, 1, 0), "arm 10ns"},
-			{batch(1, 1, 1), "seal 5: 2 items"},
-		},
-		"by age, the timer late": {
-			{batch(1, 1, 3), "arm 13ns"},
-			{batch(1, 1, 5), ""},
-			{collect.Aged{14}, "seal 5: 2 items"},
-			{batch(1, 1, 20), "arm 30ns"},
-		},
-		"the timer of what is sealed already is moved": {
-			{batch(10, 1, 0), "seal 5: 1 items"},
-			{batch(1, 1, 1), "arm 11ns"},
-			{collect.Force{}, "seal 6: 1 items"},
-			{collect.Sealed{5}, "publish 5"}, {collect.Durable{5}, "commit 5"},
-			{batch(1, 1, 8), ""},
-			{collect.Aged{11}, "arm 18ns"},
-			{collect.Aged{18}, "seal 7: 1 items"},
-		},
-		"the timer of an idle log stops": {
-			{batch(1, 1, 0), "arm 10ns"},
-			{collect.Force{}, "seal 5: 1 items"},
-			{collect.Aged{10}, ""},
-			{collect.Aged{20}, ""},
-		},
-		"forced, and nothing to force": {
-			{collect.Force{}, ""},
-			{batch(1, 1, 0), "arm 10ns"},
-			{collect.Force{}, "seal 5: 1 items"},
-			{collect.Force{}, ""},
-		},
-		"never above the payload limit": {
-			{batch(1, 99, 0), "arm 10ns"},
-			{batch(1, 99, 0), "seal 5: 1 items"},
-			{collect.Force{}, "seal 6: 1 items"},
-		},
-		"a batch too large": {
-			{batch(1, 151, 0), "refuse too large"},
-			{batch(1, 150, 0), "seal 5: 1 items"},
-		},
-		"a full flight waits, and then takes all that came": {
-			{batch(10, 1, 0), "seal 5: 1 items"},
-			{batch(10, 1, 0), "seal 6: 1 items"},
-			{batch(2, 1, 0), "arm 10ns"},
-			{collect.Force{}, ""},
-			{batch(2, 1, 0), ""},
-			{collect.Sealed{6}, ""},
-			{collect.Sealed{5}, "publish 5, publish 6"},
-			{collect.Durable{6}, ""},
-			{collect.Durable{5}, "commit 5, commit 6, seal 7: 2 items"},
-		},
-		"a force does not force what comes after": {
-			{batch(10, 1, 0), "seal 5: 1 items"},
-			{batch(10, 1, 0), "seal 6: 1 items"},
-			{batch(9, 1, 0), "arm 10ns"},
-			{collect.Force{}, ""},
-			{batch(1, 1, 2), ""},
-			{batch(1, 1, 3), ""},
-			{collect.Sealed{5}, "publish 5"},
-			{collect.Durable{5}, "commit 5, seal 7: 2 items"},
-			{collect.Aged{10}, "arm 13ns"},
-		},
-		"control stands alone, between what was before and after": {
-			{batch(1, 1, 0), "arm 10ns"},
-			{collect.Control{0}, "seal 5: 1 items, seal 6: 1 control"},
-			{batch(1, 1, 0), ""},
-			{collect.Control{0}, ""},
-			{collect.Sealed{5}, "publish 5"}, {collect.Durable{5}, "commit 5, seal 7: 1 items"},
-			{collect.Sealed{6}, "publish 6"}, {collect.Durable{6}, "commit 6, seal 8: 1 control"},
-		},
-		"close when idle": {
-			{collect.Close{}, "finish"},
-			{batch(1, 1, 0), "refuse closed"},
-			{collect.Control{0}, "refuse closed"},
-			{collect.Failed{errTest}, ""},
-			{collect.Close{}, ""},
-		},
-		"close seals and waits": {
-			{batch(1, 1, 0), "arm 10ns"},
-			{collect.Close{}, "seal 5: 1 items"},
-			{collect.Sealed{5}, "publish 5"},
-			{collect.Durable{5}, "commit 5, finish"},
-		},
-		"failure": {
-			{batch(10, 1, 0), "seal 5: 1 items"},
-			{batch(10, 1, 0), "seal 6: 1 items"},
-			{batch(1, 1, 0), "arm 10ns"},
-			{collect.Sealed{5}, "publish 5"},
-			{collect.Failed{errTest}, "fail broken"},
-			{collect.Failed{errTest}, ""},
-			{collect.Durable{5}, ""},
-			{collect.Sealed{6}, "discard 6"},
-			{batch(1, 1, 0), "refuse dead"},
-			{collect.Close{}, ""},
-			{collect.Aged{10}, ""},
-		},
-		"events of no position in flight": {
-			{collect.Sealed{4}, ""}, {collect.Sealed{5}, ""}, {collect.Durable{5}, ""}, {collect.Durable{1 << 60}, ""},
-			{batch(10, 1, 0), "seal 5: 1 items"},
-			{collect.Durable{5}, ""},
-			{collect.Sealed{5}, "publish 5"}, {collect.Sealed{5}, ""},
-			{collect.Durable{5}, "commit 5"}, {collect.Durable{5}, ""},
-		},
-	} {
+	for name, steps := range steps {
 		t.Run(name, func(t *testing.T) {
 			m := collect.New(testConfig)
 			for i, s := range steps {
