@@ -185,12 +185,11 @@ func (s *Server) readmit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opt.Timeout)
 	defer cancel()
 	err := s.with(ctx, smallReply, func(c *conn) error { return s.admit(c) })
-	var r *stor.Refusal
-	if errors.As(err, &r) {
+	if refused(err) {
 		s.forget()
 		s.gate.failed(err, minBackoff, s.opt.MaxBackoff)
 		// The outcome of what is in flight is unknown, which a refusal is not.
-		return fmt.Errorf("no longer fit: %v", r.Err)
+		return fmt.Errorf("no longer fit: %v", err)
 	}
 	return nil // not answering is for watch to see
 }

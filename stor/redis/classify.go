@@ -53,25 +53,28 @@ func advice(message string) string {
 }
 
 // answered reports whether err is an error answer of Redis, as against a
-// failed connection.
+// failed connection, or of a refusal of our own.
 func answered(err error) bool {
-	var e redis.Error
-	return errors.As(err, &e)
+	_, ok := errors.AsType[redis.Error](err)
+	return ok && !refused(err)
+}
+
+func refused(err error) bool {
+	_, ok := errors.AsType[*stor.Refusal](err)
+	return ok
 }
 
 // judge turns what came back of a request into the errors of stor.Server: an
 // error answer is a refusal, anything else leaves the outcome unknown.
 func (s *Server) judge(what string, err error) error {
-	if err == nil {
-		return nil
+	if err == nil || refused(err) || tlog.ClassOf(err) != tlog.Unclassified {
+		return err
 	}
-	var said redis.Error
-	if errors.As(err, &said) {
+	if said, ok := errors.AsType[redis.Error](err); ok {
 		return s.refusal(codeOf(string(said)), "%s: %w%s", what, said, advice(string(said)))
 	}
-	var r *stor.Refusal
-	if errors.As(err, &r) || tlog.ClassOf(err) != tlog.Unclassified {
-		return err
+	if _, ok := errors.AsType[ended](err); ok {
+		return fmt.Errorf("stor/redis: %s: %s: %w", s.name, what, err)
 	}
 	return tlog.Transientf("stor/redis: %s: %s: %w", s.name, what, err)
 }

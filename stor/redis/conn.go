@@ -80,7 +80,7 @@ func (s *Server) connect(ctx context.Context) (*conn, error) {
 	if err != nil {
 		if ctx.Err() != nil {
 			// The caller gave up, which says nothing about the server.
-			return nil, fmt.Errorf("stor/redis: %s: connect: %w", s.name, context.Cause(ctx))
+			return nil, fmt.Errorf("connect: %w", context.Cause(ctx))
 		}
 		err = s.judge("connect", err)
 		s.gate.failed(err, minBackoff, s.opt.MaxBackoff)
@@ -126,21 +126,29 @@ func (s *Server) hello(ctx context.Context, raw net.Conn) (*conn, error) {
 	}
 	g := newGuard(raw)
 	c := &conn{Conn: redis.NewConn(g, 0, 0), raw: raw, guard: g}
+	err := s.present(c)
+	if g.err != nil {
+		return nil, s.unfit("connect: %w", g.err) // whatever redigo made of it
+	}
+	return c, err
+}
+
+func (s *Server) present(c *conn) error {
 	if err := s.login(c); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.admit(c); err != nil {
-		return nil, err
+		return err
 	}
 	for _, x := range []script{s.scripts.fence, s.scripts.append, s.scripts.init} {
 		if s.opt.ReadOnly {
 			break
 		}
 		if _, err := c.Do("SCRIPT", "LOAD", x.text); err != nil {
-			return nil, fmt.Errorf("script load: %w", err)
+			return fmt.Errorf("script load: %w", err)
 		}
 	}
-	return c, nil
+	return nil
 }
 
 func (s *Server) login(c *conn) error {

@@ -2,11 +2,8 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
-
-	"tlog/stor"
 )
 
 // with lends f a connection that is not the appends', and answers what f or
@@ -14,6 +11,7 @@ import (
 // died while it was unused is replaced and f run once more. When f returns nil
 // or an error answer of Redis it has received all it asked for.
 func (s *Server) with(ctx context.Context, limit int, f func(*conn) error) error {
+	caller := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.life, func() { cancel(s.errClosed()) })()
@@ -25,6 +23,20 @@ func (s *Server) with(ctx context.Context, limit int, f func(*conn) error) error
 	if s.life.Err() != nil {
 		return s.errClosed()
 	}
+	err := s.try(ctx, limit, f)
+	if err != nil && caller.Err() != nil && !refused(err) {
+		return ended{context.Cause(caller)}
+	}
+	return err
+}
+
+// ended is the error of a request whose context ended. It is the caller's own
+// making, so it has no class.
+type ended struct{ error }
+
+func (e ended) Unwrap() error { return e.error }
+
+func (s *Server) try(ctx context.Context, limit int, f func(*conn) error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -56,16 +68,15 @@ func (s *Server) lend(ctx context.Context, c *conn, limit int, f func(*conn) err
 		c.guard.limit = limit
 		err = f(c)
 	}
-	ended := !stop()
-	var refused *stor.Refusal
+	dead := !stop()
 	switch {
 	case err == nil, answered(err):
-	case errors.As(err, &refused):
-		ended = true // by admit: no connection to this server is good
+	case refused(err):
+		dead = true // by admit: no connection to this server is good
 	default:
-		again, ended = !ended, true
+		again, dead = !dead, true
 	}
-	if ended {
+	if dead {
 		if err != nil && ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
