@@ -1,0 +1,155 @@
+package player
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"tlog"
+	"tlog/aggregate"
+	"tlog/stor"
+)
+
+// Target takes a restored disk. Every byte is written at most once.
+type Target interface {
+	io.WriterAt
+	// Zero makes n bytes at off read as zeroes.
+	Zero(off, n int64) error
+}
+
+// Progress tells how far a restore or a verification is.
+type Progress struct {
+	Done, Total int64 // positions
+	Bytes       int64 // bytes of the disk written, or of records verified
+}
+
+// Report says what a restore or a verification did.
+type Report struct {
+	Point    Point
+	DiskSize uint64 // bytes; where the log does not know: the end of the last extent
+	Records  int64  // looked at
+	Bytes    int64  // written, or verified
+	Damaged  []stor.Damage
+}
+
+// Restore writes the disk as of p to t: newest records first, each byte once,
+// zeroes for what no record names (unless fresh: t reads as zeroes already).
+// It reads data only as far back as bytes are missing, and the header of every
+// other position, so that each link of the chain is checked. progress, if not
+// nil, is called after each position.
+//
+// t may be written to before an error is found; the caller publishes it only
+// after Restore succeeded.
+func (l *Log) Restore(ctx context.Context, p Point, t Target, fresh bool, progress func(Progress)) (*Report, error) {
+	if err := l.needKeys(); err != nil {
+		return nil, err
+	}
+	r := &restore{log: l, target: t, fresh: fresh, until: p.Sequence, size: l.info.DiskSize}
+	r.report = Report{Point: p, DiskSize: l.info.DiskSize, Damaged: l.view.Damaged()}
+	if err := r.run(ctx, progress); err != nil {
+		return nil, err
+	}
+	return &r.report, nil
+}
+
+type restore struct {
+	log    *Log
+	target Target
+	fresh  bool
+	until  tlog.Sequence // records after this one are not applied
+	size   uint64        // of the disk; 0: unknown
+	done   coverage
+	gaps   []span // reused
+	report Report
+}
+
+func (r *restore) run(ctx context.Context, progress func(Progress)) error {
+	head := r.log.info.Positions
+	chain := links{vdisk: r.log.info.Vdisk}
+	// Positions behind the moment and below a full disk only prove their links.
+	full := false
+	want := func(pos tlog.Position) bool { return !full && pos <= r.report.Point.Position }
+	last := tlog.Position(0)
+	for it := range r.log.fetch(ctx, downwards(head, 1), want) {
+		if it.err != nil {
+			return it.err
+		}
+		if err := chain.add(it.link()); err != nil {
+			return err
+		}
+		if it.dec != nil && !full {
+			if err := r.apply(it.dec.agg); err != nil {
+				return fmt.Errorf("player: vdisk %s: restore of position %d: %w", r.log.info.Vdisk, it.pos, err)
+			}
+			r.report.Damaged = append(r.report.Damaged, it.dec.damaged...)
+			full = r.size > 0 && r.done.bytes == r.size
+		}
+		last = it.pos
+		if progress != nil {
+			progress(Progress{Done: int64(head - it.pos + 1), Total: int64(head), Bytes: r.report.Bytes})
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if last != 1 {
+		return tlog.Fatalf("player: vdisk %s: restore ended at position %d", r.log.info.Vdisk, last)
+	}
+	return r.finish()
+}
+
+// apply writes what of an aggregation's records is not covered by newer ones.
+func (r *restore) apply(a *aggregate.Aggregation) error {
+	for i := len(a.Records) - 1; i >= 0; i-- {
+		rec := &a.Records[i]
+		if rec.Sequence > r.until {
+			continue
+		}
+		r.report.Records++
+		if r.size > 0 && rec.End() > r.size {
+			return tlog.Corruptf("record %d ends at byte %d of a disk of %d", rec.Sequence, rec.End(), r.size)
+		}
+		if r.log.info.DiskSize == 0 {
+			r.report.DiskSize = max(r.report.DiskSize, rec.End())
+		}
+		if err := r.write(rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *restore) write(rec *tlog.Record) error {
+	r.gaps = r.done.add(span{rec.Offset, rec.End()}, r.gaps[:0])
+	for _, g := range r.gaps {
+		if rec.Operation != tlog.OpWrite {
+			if err := r.zero(g); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := r.target.WriteAt(rec.Data[g.from-rec.Offset:g.to-rec.Offset], int64(g.from)); err != nil {
+			return err
+		}
+		r.report.Bytes += int64(g.to - g.from)
+	}
+	return nil
+}
+
+func (r *restore) zero(g span) error {
+	if r.fresh {
+		return nil
+	}
+	return r.target.Zero(int64(g.from), int64(g.to-g.from))
+}
+
+// finish zeroes what no record ever named.
+func (r *restore) finish() error {
+	r.gaps = r.done.add(span{0, r.report.DiskSize}, r.gaps[:0])
+	for _, g := range r.gaps {
+		if err := r.zero(g); err != nil {
+			return err
+		}
+	}
+	return nil
+}

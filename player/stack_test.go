@@ -1,0 +1,245 @@
+package player_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"tlog"
+	"tlog/aggregate"
+	"tlog/client"
+	"tlog/crypto"
+	"tlog/player"
+	"tlog/server"
+	"tlog/stor"
+	"tlog/stor/file"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	disk     = "disk"
+	diskSize = 1 << 20
+)
+
+// store is a pool of five directories, 2+2 and a spare.
+type store struct {
+	dirs []string
+	keys *crypto.Keyring
+}
+
+func newStore(t testing.TB) *store {
+	t.Helper()
+	dir := t.TempDir()
+	keys, err := crypto.CreateKeyFile(filepath.Join(dir, "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &store{keys: keys}
+	for i := range 5 {
+		s.dirs = append(s.dirs, filepath.Join(dir, fmt.Sprint("shard-", i)))
+	}
+	servers := s.servers(t, false)
+	if _, err := stor.Init(t.Context(), stor.Config{K: 2, M: 2, Check: check}, servers); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range servers {
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func check(b []byte, vdisk tlog.UUID, pos tlog.Position, headOnly bool) (stor.Checked, error) {
+	s, err := crypto.Check(b, vdisk, pos, headOnly)
+	if err != nil {
+		return stor.Checked{}, err
+	}
+	return stor.Checked{Digest: s.Digest, Prev: s.Header.Prev, Index: s.Index,
+		K: int(s.Header.K), M: int(s.Header.M), Head: s.Head, Body: s.Body}, nil
+}
+
+func (s *store) servers(t testing.TB, readOnly bool) []stor.Server {
+	t.Helper()
+	var list []stor.Server
+	for _, d := range s.dirs {
+		f, err := file.Open(d, file.Options{ReadOnly: readOnly, SegmentBytes: 1 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, f)
+	}
+	return list
+}
+
+func (s *store) open(t testing.TB, readOnly bool) *stor.Pool {
+	t.Helper()
+	pool, err := stor.Open(t.Context(), stor.Config{Check: check}, s.servers(t, readOnly))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := pool.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return pool
+}
+
+// player opens the log as a tool would.
+func (s *store) player(t testing.TB) *player.Log {
+	t.Helper()
+	l, err := player.Open(t.Context(), s.open(t, true), s.keys, disk, player.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// model is the disk after each record, as the simplest code makes it.
+type model struct {
+	disk   []byte
+	after  [][]byte // by sequence; 0 is the empty disk
+	times  []time.Time
+	points []client.Point
+}
+
+func (m *model) apply(op tlog.Operation, off uint64, size uint32, data []byte) {
+	switch op {
+	case tlog.OpWrite:
+		copy(m.disk[off:], data)
+	case tlog.OpTrim, tlog.OpZero:
+		clear(m.disk[off : off+uint64(size)])
+	}
+	m.after = append(m.after, append([]byte(nil), m.disk...))
+}
+
+// write runs a server and a client and logs n random operations of the seed.
+func (s *store) write(t testing.TB, n int, seed uint64) *model {
+	t.Helper()
+	pool, err := stor.Open(t.Context(), stor.Config{Check: check}, s.servers(t, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := server.New(server.Config{Pool: pool, Keys: s.keys, Aggregate: aggregate.Config{MaxRecords: 7},
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(context.Background(), ln) }()
+	m := logOperations(t, ln.Addr().String(), n, seed)
+	if err := srv.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if err := pool.Close(); err != nil {
+		t.Error(err)
+	}
+	return m
+}
+
+func logOperations(t testing.TB, addr string, n int, seed uint64) *model {
+	t.Helper()
+	clock := time.Now().Add(-time.Hour)
+	c, err := client.Open(t.Context(), client.Config{Servers: []string{addr}, Vdisk: disk, DiskSize: diskSize,
+		Now: func() time.Time { clock = clock.Add(time.Second); return clock }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(seed, 1))
+	m := &model{disk: make([]byte, diskSize), after: [][]byte{make([]byte, diskSize)}}
+	for range n {
+		op, off, size, data := operation(rng)
+		if _, err := c.Append(t.Context(), op, off, size, data); err != nil {
+			t.Fatal(err)
+		}
+		m.apply(op, off, size, data)
+		if rng.IntN(9) == 0 {
+			if err := c.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			m.apply(tlog.OpFlush, 0, 0, nil)
+			m.points = append(m.points, c.Flushed())
+		}
+	}
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func operation(rng *rand.Rand) (tlog.Operation, uint64, uint32, []byte) {
+	size := uint32(1 + rng.IntN(20000))
+	off := rng.Uint64N(diskSize - uint64(size))
+	switch rng.IntN(6) {
+	case 0:
+		return tlog.OpTrim, off, size, nil
+	case 1:
+		return tlog.OpZero, off, size, nil
+	}
+	data := make([]byte, size)
+	for i := range data {
+		data[i] = byte(rng.Uint32())
+	}
+	return tlog.OpWrite, off, size, data
+}
+
+// target is a disk in memory that fails the test when a byte is written twice.
+type target struct {
+	t       testing.TB
+	b       []byte
+	written []bool
+}
+
+func newTarget(t testing.TB, fill byte) *target {
+	g := &target{t: t, b: make([]byte, diskSize), written: make([]bool, diskSize)}
+	for i := range g.b {
+		g.b[i] = fill
+	}
+	return g
+}
+
+func (g *target) WriteAt(b []byte, off int64) (int, error) {
+	g.once(off, int64(len(b)))
+	return copy(g.b[off:], b), nil
+}
+
+func (g *target) Zero(off, n int64) error {
+	g.once(off, n)
+	clear(g.b[off : off+n])
+	return nil
+}
+
+func (g *target) once(off, n int64) {
+	for i := off; i < off+n; i++ {
+		if g.written[i] {
+			g.t.Errorf("byte %d is written twice", i)
+			return
+		}
+		g.written[i] = true
+	}
+}
+
+func remove(t testing.TB, dir string) {
+	t.Helper()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+}
