@@ -2,9 +2,7 @@ package file
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 
 	"tlog"
 	"tlog/stor"
@@ -259,12 +257,15 @@ func (s *Server) readShard(vdisk tlog.UUID, h held, limit int) ([]byte, error) {
 	if limit > 0 {
 		n = min(n, limit)
 	}
-	b := make([]byte, n)
-	got, err := r.f.ReadAt(b, h.place.off+frameHeaderSize)
-	if got < n {
-		if errors.Is(err, io.EOF) {
-			return b[:got], nil // cut off: damaged, as its reader will see
-		}
+	size, err := r.f.size()
+	if err != nil {
+		return nil, fmt.Errorf("file: %s: %w", s.name, err)
+	}
+	// A segment that was cut off gives a shard that is too short, as its
+	// reader will see.
+	off := h.place.off + frameHeaderSize
+	b := make([]byte, max(0, min(int64(n), size-off)))
+	if got, err := r.f.ReadAt(b, off); got < len(b) {
 		return nil, tlog.Corruptf("file: %s: position %d: %w", s.name, h.position, err)
 	}
 	return b, nil
