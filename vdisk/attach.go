@@ -122,7 +122,7 @@ func (d *Disk) attach(ctx context.Context, attach attachFunc) error {
 	if err != nil {
 		return fmt.Errorf("vdisk: attach %s: %w", d.cfg.Vdisk, err)
 	}
-	d.log = log
+	d.log, d.session = log, session
 	if err := d.reconcile(ctx, start, session); err != nil {
 		// Nothing was appended, so there is nothing to flush.
 		return errors.Join(err, log.Close(ctx))

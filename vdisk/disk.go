@@ -33,6 +33,8 @@ type Disk struct {
 	room budget
 	gate gate
 
+	session client.Session // of Open
+
 	mu       sync.RWMutex // never held over I/O, nor while waiting
 	waiting  unapplied
 	mark     tlog.Sequence // the last flush mark, or where the log stood at Open
@@ -49,6 +51,9 @@ type Disk struct {
 	broken failure     // why the base does not follow the log any more
 	lost   atomic.Bool // the base may lack what was written to it
 }
+
+// Session is what the server said when the disk was attached.
+func (d *Disk) Session() client.Session { return d.session }
 
 // Size is the disk's size in bytes.
 func (d *Disk) Size() int64 { return d.cfg.Size }

@@ -70,7 +70,7 @@ func TestUnappliedAgainstImage(t *testing.T) {
 			},
 			"register": func(t *rapid.T) {
 				if len(late) == 0 {
-					t.Skip()
+					return
 				}
 				i := rapid.IntRange(0, len(late)-1).Draw(t, "which")
 				u.register(late[i])

@@ -1,0 +1,125 @@
+//go:build nbdkit
+
+// The table of callbacks that nbdkit asks for, and what cgo cannot call: C
+// functions with a variable number of arguments. Everything else is in Go.
+
+#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
+
+#include "_cgo_export.h"
+
+#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
+
+void tlog_error(const char *msg) { nbdkit_error("%s", msg); }
+
+static int config(const char *key, const char *value) { return tlogConfig((char *)key, (char *)value); }
+static int config_complete(void) { return tlogConfigComplete(); }
+static int after_fork(void) { return tlogAfterFork(); }
+static void unload(void) { tlogUnload(); }
+
+// One disk for all connections: a handle only has to be something.
+static void *open_connection(int readonly) {
+  (void)readonly;
+  return NBDKIT_HANDLE_NOT_NEEDED;
+}
+
+static int64_t get_size(void *h) {
+  (void)h;
+  return tlogSize();
+}
+
+static int block_size(void *h, uint32_t *minimum, uint32_t *preferred, uint32_t *maximum) {
+  (void)h;
+  *minimum = 1;
+  *preferred = 4096;
+  *maximum = 32 << 20;
+  return 0;
+}
+
+static int yes(void *h) {
+  (void)h;
+  return 1;
+}
+
+static int no(void *h) {
+  (void)h;
+  return 0;
+}
+
+static int can_fua(void *h) {
+  (void)h;
+  return NBDKIT_FUA_NATIVE;
+}
+
+static int can_cache(void *h) {
+  (void)h;
+  return NBDKIT_CACHE_NONE;
+}
+
+static int do_pread(void *h, void *buf, uint32_t count, uint64_t offset, uint32_t flags) {
+  (void)h;
+  (void)flags;
+  return tlogRead(buf, count, offset);
+}
+
+static int do_pwrite(void *h, const void *buf, uint32_t count, uint64_t offset, uint32_t flags) {
+  (void)h;
+  return tlogWrite((void *)buf, count, offset, flags);
+}
+
+static int do_flush(void *h, uint32_t flags) {
+  (void)h;
+  (void)flags;
+  return tlogFlush();
+}
+
+static int do_trim(void *h, uint32_t count, uint64_t offset, uint32_t flags) {
+  (void)h;
+  return tlogTrim(count, offset, flags);
+}
+
+static int do_zero(void *h, uint32_t count, uint64_t offset, uint32_t flags) {
+  (void)h;
+  return tlogZero(count, offset, flags);
+}
+
+static int do_extents(void *h, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents) {
+  (void)h;
+  return tlogExtents(count, offset, flags, extents);
+}
+
+static struct nbdkit_plugin plugin = {
+    .name = "tlog",
+    .longname = "tlog: continuous data protection for virtual disks",
+    .description = "a disk whose every write is logged by a tlogserver",
+    .config_help = "use tlognbd serve; see tlognbd serve --help",
+    .errno_is_preserved = 0,
+
+    .unload = unload,
+    .config = config,
+    .config_complete = config_complete,
+    .after_fork = after_fork,
+
+    .open = open_connection,
+    .get_size = get_size,
+    .block_size = block_size,
+    .can_write = yes,
+    .can_flush = yes,
+    .is_rotational = no,
+    .can_trim = yes,
+    .can_zero = yes,
+    .can_fast_zero = yes,
+    .can_fua = can_fua,
+    .can_multi_conn = yes,
+    .can_extents = yes,
+    .can_cache = can_cache,
+
+    .pread = do_pread,
+    .pwrite = do_pwrite,
+    .flush = do_flush,
+    .trim = do_trim,
+    .zero = do_zero,
+    .extents = do_extents,
+};
+
+NBDKIT_REGISTER_PLUGIN(plugin)

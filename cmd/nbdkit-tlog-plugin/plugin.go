@@ -1,0 +1,154 @@
+//go:build nbdkit
+
+package main
+
+/*
+#cgo LDFLAGS: -Wl,-unresolved-symbols=ignore-all
+#define NBDKIT_API_VERSION 2
+#include <stdlib.h>
+#include <nbdkit-plugin.h>
+
+void tlog_error(const char *msg);
+*/
+import "C"
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"unsafe"
+
+	"tlog/vdisk"
+)
+
+func main() {} // a shared library has none, but Go wants one
+
+// The plugin's state: nbdkit has one plugin in a process, and its callbacks
+// carry no pointer of ours before a connection is opened. settings is written
+// before nbdkit starts its threads; disk before it accepts a connection.
+var (
+	settings = newSettings()
+	disk     *vdisk.Disk
+)
+
+// explain gives nbdkit the text of an error.
+func explain(err error) {
+	msg := C.CString(err.Error())
+	C.tlog_error(msg)
+	C.free(unsafe.Pointer(msg))
+}
+
+// answer turns a request's error into what nbdkit expects.
+func answer(err error) C.int {
+	if err == nil {
+		return 0
+	}
+	explain(err)
+	C.nbdkit_set_error(C.int(vdisk.Errno(err)))
+	return -1
+}
+
+// leave ends nbdkit when the disk cannot be attached or closed: its own exit
+// code would say nothing.
+func leave(err error) {
+	explain(err)
+	os.Exit(exitCode(err))
+}
+
+//export tlogConfig
+func tlogConfig(key, value *C.char) C.int {
+	return answer(settings.set(C.GoString(key), C.GoString(value)))
+}
+
+//export tlogConfigComplete
+func tlogConfigComplete() C.int { return answer(settings.check()) }
+
+// tlogAfterFork opens the disk. The sockets are bound by then, so early clients
+// wait. nbdkit heeds signals only once it serves, and catching up may take long.
+//
+//export tlogAfterFork
+func tlogAfterFork() C.int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	d, err := settings.open(ctx, log)
+	if err != nil {
+		leave(err)
+	}
+	disk = d
+	settings.announce(os.Stdout, disk.Session())
+	return 0
+}
+
+//export tlogUnload
+func tlogUnload() {
+	if disk == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), settings.disk.FlushDeadline)
+	defer cancel()
+	if err := disk.Close(ctx); err != nil {
+		leave(err)
+	}
+}
+
+//export tlogSize
+func tlogSize() C.int64_t { return C.int64_t(disk.Size()) }
+
+//export tlogRead
+func tlogRead(buf unsafe.Pointer, count C.uint32_t, offset C.uint64_t) C.int {
+	_, err := disk.ReadAt(unsafe.Slice((*byte)(buf), int(count)), int64(offset))
+	return answer(err)
+}
+
+//export tlogWrite
+func tlogWrite(buf unsafe.Pointer, count C.uint32_t, offset C.uint64_t, flags C.uint32_t) C.int {
+	ctx := context.Background()
+	return fua(ctx, flags, disk.WriteAt(ctx, unsafe.Slice((*byte)(buf), int(count)), int64(offset)))
+}
+
+//export tlogFlush
+func tlogFlush() C.int { return answer(disk.Flush(context.Background())) }
+
+//export tlogTrim
+func tlogTrim(count C.uint32_t, offset C.uint64_t, flags C.uint32_t) C.int {
+	ctx := context.Background()
+	return fua(ctx, flags, disk.Trim(ctx, int64(offset), int64(count)))
+}
+
+//export tlogZero
+func tlogZero(count C.uint32_t, offset C.uint64_t, flags C.uint32_t) C.int {
+	ctx := context.Background()
+	return fua(ctx, flags, disk.Zero(ctx, int64(offset), int64(count), flags&C.NBDKIT_FLAG_MAY_TRIM != 0))
+}
+
+// fua answers a request, after a flush if it asked for force unit access.
+func fua(ctx context.Context, flags C.uint32_t, err error) C.int {
+	if err == nil && flags&C.NBDKIT_FLAG_FUA != 0 {
+		err = disk.Flush(ctx)
+	}
+	return answer(err)
+}
+
+//export tlogExtents
+func tlogExtents(count C.uint32_t, offset C.uint64_t, flags C.uint32_t, to *C.struct_nbdkit_extents) C.int {
+	extents, err := disk.Extents(int64(offset), int64(count), flags&C.NBDKIT_FLAG_REQ_ONE != 0)
+	if err != nil {
+		return answer(err)
+	}
+	for _, e := range extents {
+		var kind C.uint32_t
+		if e.Hole {
+			kind |= C.NBDKIT_EXTENT_HOLE
+		}
+		if e.Zero {
+			kind |= C.NBDKIT_EXTENT_ZERO
+		}
+		if C.nbdkit_add_extent(to, C.uint64_t(e.Offset), C.uint64_t(e.Length), kind) == -1 {
+			return -1
+		}
+	}
+	return 0
+}

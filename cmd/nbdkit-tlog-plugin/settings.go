@@ -1,0 +1,131 @@
+//go:build nbdkit
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/pflag"
+
+	"tlog"
+	"tlog/client"
+	"tlog/cmd/internal/storage"
+	"tlog/vdisk"
+)
+
+// parameters are what nbdkit's command line says.
+type parameters struct {
+	disk    vdisk.Config
+	storage storage.Flags
+	flags   *pflag.FlagSet // the storage's
+}
+
+func newSettings() *parameters {
+	p := &parameters{flags: pflag.NewFlagSet("", pflag.ContinueOnError)}
+	p.disk.FlushDeadline = 30 * time.Second
+	p.storage.Register(p.flags, false)
+	return p
+}
+
+// set takes one key=value.
+func (p *parameters) set(key, value string) (err error) {
+	switch key {
+	case "vdisk":
+		p.disk.Vdisk = tlog.VdiskID(value)
+	case "size":
+		p.disk.Size, err = strconv.ParseInt(value, 10, 64)
+	case "base":
+		p.disk.Base = value
+	case "server":
+		p.disk.Servers = strings.Split(value, ",")
+	case "takeover":
+		p.disk.Takeover, err = strconv.ParseBool(value)
+	case "flush-deadline":
+		p.disk.FlushDeadline, err = time.ParseDuration(value)
+	default:
+		if p.flags.Lookup(key) == nil {
+			return fmt.Errorf("unknown parameter %s; start the plugin by tlognbd serve", key)
+		}
+		err = p.flags.Set(key, value)
+	}
+	if err != nil {
+		return fmt.Errorf("%s=%s: %w", key, value, err)
+	}
+	return nil
+}
+
+// check finds what is missing before anything is opened.
+func (p *parameters) check() error {
+	if p.disk.Vdisk == "" || p.disk.Base == "" || p.disk.Size == 0 || len(p.disk.Servers) == 0 {
+		return errors.New("vdisk, size, base and server are needed; start the plugin by tlognbd serve")
+	}
+	if p.disk.FlushDeadline <= 0 {
+		return errors.New("flush-deadline is not positive")
+	}
+	return p.storage.ReadConfig(p.flags)
+}
+
+// open attaches to the vdisk.
+func (p *parameters) open(ctx context.Context, log *slog.Logger) (*vdisk.Disk, error) {
+	cfg := p.disk
+	cfg.Logger = log
+	if p.storage.Given() {
+		past := &past{storage: &p.storage, vdisk: cfg.Vdisk, log: log}
+		cfg.CatchUp, cfg.Rebuild = past.catchUp, past.rebuild
+	}
+	lines := progress{out: os.Stderr, name: cfg.Vdisk, began: time.Now()}
+	cfg.Progress = lines.step
+	return vdisk.Open(ctx, cfg)
+}
+
+// announce is the one line that says that the disk is there.
+func (p *parameters) announce(w io.Writer, s client.Session) {
+	fmt.Fprintf(w, "tlognbd: vdisk %s, %s, on %s; logged by %s, where a flush is %s\n",
+		p.disk.Vdisk, humanize.IBytes(uint64(p.disk.Size)), listening(), s.Server, s.Durability)
+}
+
+// exitCode is the exit code of every tlog program for err.
+func exitCode(err error) int {
+	switch {
+	case errors.Is(err, client.ErrNotFlushed):
+		return storage.ExitNotFlushed
+	case errors.Is(err, client.ErrFenced), errors.Is(err, client.ErrDenied):
+		return storage.ExitFenced
+	case errors.Is(err, vdisk.ErrBase), errors.Is(err, vdisk.ErrBehind), errors.Is(err, client.ErrRefused):
+		return storage.ExitConfig
+	}
+	return storage.ExitCode(err)
+}
+
+// lineEvery is how often progress is told.
+const lineEvery = 2 * time.Second
+
+// progress tells how far catching up is, a line every few seconds.
+type progress struct {
+	out         io.Writer
+	name        tlog.VdiskID
+	began, told time.Time
+}
+
+func (l *progress) step(p vdisk.Progress) {
+	now := time.Now()
+	if p.Done < 1 && now.Sub(l.told) < lineEvery {
+		return
+	}
+	l.told = now
+	took := now.Sub(l.began)
+	left := ""
+	if p.Done > 0.01 && p.Done < 1 {
+		left = fmt.Sprintf(", about %v left", time.Duration(float64(took)*(1-p.Done)/p.Done).Round(time.Second))
+	}
+	fmt.Fprintf(l.out, "tlognbd: vdisk %s: base brought to record %d: %.0f %% after %v%s\n", l.name, p.To, 100*p.Done, took.Round(100*time.Millisecond), left)
+}

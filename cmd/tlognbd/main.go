@@ -1,0 +1,59 @@
+// Command tlognbd serves disks to NBD clients.
+//
+//	tlognbd serve VDISK --size SIZE [--server ADDR[,ADDR…]] [--base FILE] [--takeover]
+//	              [--listen ADDR|unix:PATH] [--flush-deadline D] [STORAGE]
+//
+// serves a live disk: every write goes to the vdisk's log at a tlogserver, and
+// the current content is kept in a base image, a sparse local file. STORAGE is
+// where that server keeps the log; with it a base that is missing or behind,
+// as after a crash, is brought up to the log.
+//
+// tlognbd checks the command line and then becomes nbdkit, in the foreground,
+// with the plugin nbdkit-tlog-plugin.so that lies beside it. SIGTERM makes what
+// was accepted durable before the process ends. Exit codes: 0 done, 1 failed,
+// 2 usage, 3 configuration or base image, 4 data integrity, 5 fenced: another
+// client has the vdisk, 6 not enough shard servers, 7 not fully flushed.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"tlog/cmd/internal/storage"
+)
+
+func main() {
+	err := command().Execute()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "tlognbd: %v\n", err)
+	}
+	os.Exit(storage.ExitCode(err))
+}
+
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "tlognbd",
+		Short:         "serve protected disks over NBD",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return storage.Usage(fmt.Errorf("name a command: serve; see tlognbd --help"))
+		},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return storage.Usage(err) })
+	serve := serveCommand()
+	for _, c := range []*cobra.Command{root, serve} {
+		want := c.Args
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			if err := want(cmd, args); err != nil {
+				return storage.Usage(fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
+			}
+			return nil
+		}
+	}
+	root.AddCommand(serve)
+	return root
+}
