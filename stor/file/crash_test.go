@@ -273,22 +273,29 @@ func (w *world) reopen(unanswered []call) {
 // moment. After each reopening everything answered is there, and of the rest
 // a prefix, whole.
 func TestCrash(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		w := &world{T: t, dir: newCrashFS(rapid.Uint64().Draw(t, "seed"))}
-		w.model = model{map[tlog.UUID]stor.Control{}, map[slot]stor.Meta{}, map[slot]string{}}
-		if err := w.open(); err != nil {
-			t.Fatal(err)
+	for i := range 5 { // rapid's usual 100 runs are few for this
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			rapid.Check(t, crashes)
+		})
+	}
+}
+
+func crashes(t *rapid.T) {
+	w := &world{T: t, dir: newCrashFS(rapid.Uint64().Draw(t, "seed"))}
+	w.model = model{map[tlog.UUID]stor.Control{}, map[slot]stor.Meta{}, map[slot]string{}}
+	if err := w.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { w.s.Close() }()
+	if err := w.s.Init(context.Background(), testCookie, testManifest); err != nil {
+		t.Fatal(err)
+	}
+	for range rapid.IntRange(1, 10).Draw(t, "rounds") {
+		w.round()
+		if w.s.Failed() != nil {
+			t.Fatal("the server is still failed")
 		}
-		defer func() { w.s.Close() }()
-		if err := w.s.Init(context.Background(), testCookie, testManifest); err != nil {
-			t.Fatal(err)
-		}
-		for range rapid.IntRange(1, 10).Draw(t, "rounds") {
-			w.round()
-			if w.s.Failed() != nil {
-				t.Fatal("the server is still failed")
-			}
-		}
-		w.reconcile(nil)
-	})
+	}
+	w.reconcile(nil)
 }
