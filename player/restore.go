@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"tlog"
 	"tlog/aggregate"
@@ -29,7 +30,9 @@ type Report struct {
 	DiskSize uint64 // bytes; where the log does not know: the end of the last extent
 	Records  int64  // looked at
 	Bytes    int64  // written, or verified
-	Damaged  []stor.Damage
+	// Damaged is what was worked around, and what a look at all shards of a few
+	// positions found besides.
+	Damaged []stor.Damage
 }
 
 // Restore writes the disk as of p to t: newest records first, each byte once,
@@ -47,6 +50,9 @@ func (l *Log) Restore(ctx context.Context, p Point, t Target, fresh bool, progre
 	r := &restore{log: l, target: t, fresh: fresh, until: p.Sequence, size: l.info.DiskSize}
 	r.report = Report{Point: p, DiskSize: l.info.DiskSize, Damaged: l.view.Damaged()}
 	if err := r.run(ctx, progress); err != nil {
+		return nil, err
+	}
+	if err := r.sample(ctx); err != nil {
 		return nil, err
 	}
 	return &r.report, nil
@@ -81,7 +87,7 @@ func (r *restore) run(ctx context.Context, progress func(Progress)) error {
 			if err := r.apply(it.dec.agg); err != nil {
 				return fmt.Errorf("player: vdisk %s: restore of position %d: %w", r.log.info.Vdisk, it.pos, err)
 			}
-			r.report.Damaged = append(r.report.Damaged, it.dec.damaged...)
+			r.report.add(it.dec.damaged)
 			full = r.size > 0 && r.done.bytes == r.size
 		}
 		last = it.pos
@@ -141,6 +147,39 @@ func (r *restore) zero(g span) error {
 		return nil
 	}
 	return r.target.Zero(int64(g.from), int64(g.to-g.from))
+}
+
+// samples is how many positions a restore looks at on every server.
+const samples = 16
+
+// sample inspects every shard of a few positions, spread over the log: k good
+// shards are enough to restore, and a server whose shards were not among those
+// read could be damaged throughout without anybody knowing.
+func (r *restore) sample(ctx context.Context) error {
+	head := r.log.info.Positions
+	step := max(1, head/samples)
+	for pos := head; ; pos -= step {
+		damaged, err := r.log.view.Inspect(ctx, pos)
+		if err != nil {
+			return err
+		}
+		r.report.add(damaged)
+		if pos <= step {
+			return nil
+		}
+	}
+}
+
+// add notes damage that was not noted yet.
+func (r *Report) add(damaged []stor.Damage) {
+	for _, d := range damaged {
+		known := slices.ContainsFunc(r.Damaged, func(e stor.Damage) bool {
+			return e.Server == d.Server && e.Position == d.Position
+		})
+		if !known {
+			r.Damaged = append(r.Damaged, d)
+		}
+	}
 }
 
 // finish zeroes what no record ever named.

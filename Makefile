@@ -1,0 +1,58 @@
+# tlog: continuous data protection for virtual disks.
+# `make` alone prints this menu. Nothing needs to be installed by hand: `make
+# deps`, which the other targets call, installs the Debian packages they use.
+
+GO      ?= go
+PLUGIN  := bin/nbdkit-tlog-plugin.so
+FUZZTIME ?= 5s
+
+.PHONY: help deps build run test unit race lint generate generate-check fuzz bench e2e clean
+
+help:                ## print this menu
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+deps:                ## install the Debian packages that building and testing use
+	@sh scripts/deps.sh
+
+build: deps          ## build tlogserver, tlogctl, tlognbd and the nbdkit plugin into ./bin
+	@mkdir -p bin
+	$(GO) build -o bin/ ./cmd/tlogserver ./cmd/tlogctl ./cmd/tlognbd
+	$(GO) build -tags nbdkit -buildmode=c-shared -o $(PLUGIN) ./cmd/nbdkit-tlog-plugin
+	@rm -f bin/nbdkit-tlog-plugin.h
+
+run: build           ## start a server with the embedded store and a protected NBD disk
+	@sh scripts/run.sh
+
+test: build generate-check lint unit race e2e fuzz   ## everything CI checks
+	@echo "make test: all passed"
+
+unit:                ## unit tests: all that a machine with only Go can run
+	$(GO) test ./...
+
+race: deps           ## unit tests under the race detector
+	$(GO) test -race -short ./...
+
+lint: deps           ## gofmt, go vet, staticcheck
+	@test -z "$$(gofmt -l $$(git ls-files '*.go' ':!*.capnp.go'))" || { gofmt -l $$(git ls-files '*.go' ':!*.capnp.go'); exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags nbdkit,e2e ./...
+	$(GO) tool staticcheck ./...
+	$(GO) tool staticcheck -tags nbdkit,e2e ./...
+
+generate: deps       ## compile the Cap'n Proto schema again
+	$(GO) generate ./...
+
+generate-check: generate
+	@git diff --exit-code -- schema/ || { echo "go generate changed the tree: commit the result"; exit 1; }
+
+fuzz:                ## every fuzz target for FUZZTIME (default 5s) each
+	@sh scripts/fuzz.sh $(FUZZTIME)
+
+bench: build         ## throughput, flush latency, restore; each stage alone
+	@sh scripts/bench.sh
+
+e2e: build           ## real clients, real Redis, real faults, end to end
+	$(GO) test -tags e2e -count=1 -timeout 40m ./schema ./stor/redis ./test/e2e
+
+clean:               ## remove what make built
+	rm -rf bin

@@ -1,0 +1,166 @@
+// Package storage is the STORAGE part of tlog's command lines: flags and
+// configuration file, opened as a pool of shard servers with its keys.
+//
+// A pool is one of three: directories of this machine (--data-dir, the
+// embedded store), Redis servers (--storage-addresses), or the memory of the
+// process (--memory, tlogserver only). Writers may create an embedded store;
+// readers create and change nothing. Flags are stronger than the file.
+package storage
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// Flags are what the command line says of storage. The names of the flags are
+// also the keys of the configuration file.
+type Flags struct {
+	Config           string
+	DataDir          string
+	StorageAddresses []string // HOST:PORT[@DB]
+	Memory           bool
+	DataShards       int // k; 0: as the pool's manifest says, 4 for a new pool
+	ParityShards     int // m; −1: as the pool's manifest says, 2 for a new pool
+	MinShards        int // W; 0: k+m
+	Durability       string
+	KeyFile          string
+	RedisUsername    string
+	RedisPassword    string // path of a file that holds it
+}
+
+// Defaults of a new pool.
+const (
+	defaultDataShards   = 4
+	defaultParityShards = 2
+	embeddedSpares      = 1
+)
+
+// Register adds the flags to fs; those that make sense for a server only,
+// when server is set.
+func (f *Flags) Register(fs *pflag.FlagSet, server bool) {
+	fs.StringVar(&f.Config, "config", "", "YAML file with the names of flags as keys")
+	fs.StringVar(&f.DataDir, "data-dir", "", "embedded store: the directory with its shard servers and key file")
+	fs.StringSliceVar(&f.StorageAddresses, "storage-addresses", nil, "Redis shard servers, HOST:PORT[@DB],…; fewer than k+m fill up with the following ports of the last host")
+	if server {
+		fs.BoolVar(&f.Memory, "memory", false, "keep everything in memory: lost when the server ends")
+	}
+	fs.IntVar(&f.DataShards, "data-shards", 0, "k: shards that an aggregation is cut into (0: as the pool says, 4 for a new one)")
+	fs.IntVar(&f.ParityShards, "parity-shards", -1, "m: shards that may be lost (-1: as the pool says, 2 for a new one)")
+	fs.IntVar(&f.MinShards, "min-shards", 0, "W: shards stored before a flush is acknowledged (0: as the pool says, k+m for a new one)")
+	fs.StringVar(&f.Durability, "durability", "", "what a shard server's answer is worth: always, everysec or memory (empty: as the pool says, always for a new one)")
+	fs.StringVar(&f.KeyFile, "key-file", "", "file with the key-encryption keys, mode 0600 (embedded store: DIR/key)")
+	fs.StringVar(&f.RedisUsername, "redis-username", "", "ACL user of the Redis servers")
+	fs.StringVar(&f.RedisPassword, "redis-password-file", "", "file with the password of the Redis servers")
+}
+
+// Given reports whether the flags, or the file they name, choose a storage.
+func (f *Flags) Given() bool {
+	return f.Config != "" || f.DataDir != "" || len(f.StorageAddresses) > 0 || f.Memory
+}
+
+// check finds contradictions before anything is opened.
+func (f *Flags) check() error {
+	kinds := 0
+	for _, given := range []bool{f.DataDir != "", len(f.StorageAddresses) > 0, f.Memory} {
+		if given {
+			kinds++
+		}
+	}
+	switch {
+	case kinds > 1:
+		return usagef("--data-dir, --storage-addresses and --memory exclude each other")
+	case kinds == 0:
+		return usagef("name the storage: --data-dir DIR, --storage-addresses HOST:PORT,… or --config FILE")
+	case f.DataShards < 0 || f.ParityShards < -1 || f.MinShards < 0:
+		return usagef("--data-shards, --parity-shards and --min-shards are not negative")
+	}
+	k, m := f.shards()
+	if k+m > 255 {
+		return usagef("--data-shards %d and --parity-shards %d are more than 255 together", k, m)
+	}
+	if f.MinShards != 0 && (f.MinShards > k+m || f.MinShards < k) {
+		return usagef("--min-shards %d is not between --data-shards and data plus parity shards (%d to %d)", f.MinShards, k, k+m)
+	}
+	switch f.Durability {
+	case "", "always", "everysec", "memory":
+	default:
+		return usagef("--durability %q: want always, everysec or memory", f.Durability)
+	}
+	return nil
+}
+
+// shards are k and m for a new pool.
+func (f *Flags) shards() (k, m int) {
+	k, m = f.DataShards, f.ParityShards
+	if k == 0 {
+		k = defaultDataShards
+	}
+	if m < 0 {
+		m = defaultParityShards
+	}
+	return k, m
+}
+
+// addresses are the Redis servers: the ones given, and while they are fewer
+// than k+m, the following ports on the host of the last.
+func (f *Flags) addresses() ([]string, error) {
+	k, m := f.shards()
+	list := make([]string, 0, max(k+m, len(f.StorageAddresses)))
+	for _, a := range f.StorageAddresses {
+		a = strings.TrimSpace(a)
+		if _, _, _, err := splitAddress(a); err != nil {
+			return nil, err
+		}
+		list = append(list, a)
+	}
+	host, port, db, err := splitAddress(list[len(list)-1])
+	if err != nil {
+		return nil, err
+	}
+	for len(list) < k+m {
+		port++
+		if port > 65535 {
+			return nil, usagef("--storage-addresses: %d addresses, and no port left above %s for %d shard servers", len(f.StorageAddresses), list[len(list)-1], k+m)
+		}
+		list = append(list, net.JoinHostPort(host, strconv.Itoa(port))+db)
+	}
+	return list, unique(list)
+}
+
+func splitAddress(a string) (host string, port int, db string, err error) {
+	hostport := a
+	if i := strings.LastIndexByte(a, '@'); i >= 0 {
+		if n, err := strconv.Atoi(a[i+1:]); err != nil || n < 0 {
+			return "", 0, "", usagef("--storage-addresses: %q: after @ comes the number of a database", a)
+		}
+		hostport, db = a[:i], a[i:]
+	}
+	host, p, err := net.SplitHostPort(hostport)
+	if err == nil {
+		port, err = strconv.Atoi(p)
+	}
+	if err != nil || host == "" || port < 1 || port > 65535 {
+		return "", 0, "", usagef("--storage-addresses: %q: want HOST:PORT or HOST:PORT@DB", a)
+	}
+	return host, port, db, nil
+}
+
+func unique(list []string) error {
+	seen := make(map[string]bool, len(list))
+	for _, a := range list {
+		if seen[a] {
+			return usagef("--storage-addresses: %s is named twice", a)
+		}
+		seen[a] = true
+	}
+	return nil
+}
+
+// usageError is a wrong command line.
+type usageError struct{ error }
+
+func usagef(format string, a ...any) error { return usageError{fmt.Errorf(format, a...)} }

@@ -1,0 +1,145 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"tlog/stor"
+	"tlog/stor/file"
+	"tlog/stor/memory"
+	"tlog/stor/redis"
+)
+
+// servers makes the shard servers that the flags name; Redis servers are not
+// yet connected to.
+func (f *Flags) servers(log *slog.Logger, write bool) ([]stor.Server, error) {
+	switch {
+	case f.Memory:
+		return f.memoryServers()
+	case f.DataDir != "":
+		return f.fileServers(log, write)
+	}
+	return f.redisServers(write)
+}
+
+func (f *Flags) memoryServers() ([]stor.Server, error) {
+	k, m := f.shards()
+	var list []stor.Server
+	for range k + m {
+		s, err := memory.New()
+		if err != nil {
+			return nil, errors.Join(err, closeAll(list))
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+// fileServers opens the shard-NN directories of the data directory. A writer
+// makes them, k+m and a spare, where there is no store yet.
+func (f *Flags) fileServers(log *slog.Logger, write bool) ([]stor.Server, error) {
+	dirs, err := filepath.Glob(filepath.Join(f.DataDir, "shard-*"))
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(dirs)
+	list, err := openDirs(dirs, file.Options{ReadOnly: !write, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	size := poolSize(list)
+	switch {
+	case size == 0 && !write:
+		return nil, errors.Join(configf("%s holds no tlog store", f.DataDir), closeAll(list))
+	case size == 0:
+		// A first start, or one that was cut short.
+		if err := closeAll(list); err != nil {
+			return nil, err
+		}
+		return f.makeShardDirs(log)
+	}
+	// Directories that are gone are shown as what they are: empty servers. They
+	// are not made again, so that nobody takes them for whole.
+	var gone []string
+	for i := range size {
+		if dir := f.shardDir(i); !slices.Contains(dirs, dir) {
+			gone = append(gone, dir)
+		}
+	}
+	missing, err := openDirs(gone, file.Options{ReadOnly: true, Logger: log})
+	if err != nil {
+		return nil, errors.Join(err, closeAll(list))
+	}
+	return append(list, missing...), nil
+}
+
+func openDirs(dirs []string, opt file.Options) ([]stor.Server, error) {
+	var list []stor.Server
+	for _, dir := range dirs {
+		s, err := file.Open(dir, opt)
+		if err != nil {
+			return nil, errors.Join(err, closeAll(list))
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+// poolSize is the number of servers of the pool that any of list is part of;
+// 0: none is initialised.
+func poolSize(list []stor.Server) int {
+	size := 0
+	for _, s := range list {
+		// A server that cannot tell is the pool's to judge.
+		if _, m, err := s.Identify(context.Background()); err == nil && m != nil {
+			size = max(size, m.P())
+		}
+	}
+	return size
+}
+
+func (f *Flags) shardDir(i int) string {
+	return filepath.Join(f.DataDir, fmt.Sprintf("shard-%02d", i))
+}
+
+func (f *Flags) makeShardDirs(log *slog.Logger) ([]stor.Server, error) {
+	k, m := f.shards()
+	if err := os.MkdirAll(f.DataDir, 0o700); err != nil {
+		return nil, configError{err}
+	}
+	var dirs []string
+	for i := range k + m + embeddedSpares {
+		dirs = append(dirs, f.shardDir(i))
+	}
+	return openDirs(dirs, file.Options{Logger: log})
+}
+
+func (f *Flags) redisServers(write bool) ([]stor.Server, error) {
+	addresses, err := f.addresses()
+	if err != nil {
+		return nil, err
+	}
+	opt := redis.Options{Username: f.RedisUsername, Durability: stor.Durability(f.Durability), ReadOnly: !write}
+	if f.RedisPassword != "" {
+		b, err := os.ReadFile(f.RedisPassword)
+		if err != nil {
+			return nil, configError{err}
+		}
+		opt.Password = strings.TrimRight(string(b), "\r\n")
+	}
+	var list []stor.Server
+	for _, a := range addresses {
+		s, err := redis.Dial(a, opt)
+		if err != nil {
+			return nil, errors.Join(configError{err}, closeAll(list))
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
