@@ -120,6 +120,9 @@ func (a *appends) run() {
 		if err == nil {
 			err = tlog.Transientf("stor/redis: %s: append: connection lost: %w", a.s.name, a.serve(c))
 		}
+		if a.s.life.Err() != nil {
+			break
+		}
 		a.fail(err)
 	}
 	a.mu.Lock()

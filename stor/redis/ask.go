@@ -125,7 +125,7 @@ func parseControl(f []string) (c stor.Control, err error) {
 
 // Vdisks lists what was ever fenced here.
 func (s *Server) Vdisks(ctx context.Context) ([]tlog.UUID, error) {
-	reply, err := s.ask(ctx, largeReply, "SMEMBERS", keyVdisks)
+	reply, err := s.ask(ctx, listReply, "SMEMBERS", keyVdisks)
 	names, err := s.fields("vdisks", -1, reply, err)
 	if err != nil {
 		return nil, err

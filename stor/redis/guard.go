@@ -12,7 +12,9 @@ const (
 	maxData = 32 << 20
 	// smallReply is for everything but shards and listings.
 	smallReply = 256 << 10
-	// largeReply is for a shard, or a listing.
+	// listReply is for a listing: 150,000 vdisks.
+	listReply = 8 << 20
+	// largeReply is for a shard.
 	largeReply = maxData + smallReply
 
 	maxLine = 8 << 10 // a status, an error, or a length
