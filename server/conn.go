@@ -233,7 +233,7 @@ func (c *conn) listen() error {
 		if err == io.EOF && c.bye {
 			break // it ended its side only
 		}
-		if err != nil && !c.tell(err) {
+		if err != nil && !c.out.over() && !c.tell(err) {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ type Metrics struct {
 	Handshakes         atomic.Uint64 // answered OK
 	HandshakesFailed   atomic.Uint64 // refused, or never completed
 	Records            atomic.Uint64 // accepted
+	TimestampsClamped  atomic.Uint64 // of version-1 blocks whose clock stepped back or ran ahead
 	ReceivedBytes      atomic.Uint64 // of messages with records, as framed
 	ProtocolErrors     atomic.Uint64 // messages that ended a session
 	OwnersFailed       atomic.Uint64 // vdisks let go of because their log failed

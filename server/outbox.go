@@ -131,6 +131,13 @@ func (o *outbox) await() bool {
 	return !o.ended && !o.aborted
 }
 
+// over reports that no more is put.
+func (o *outbox) over() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.ended || o.aborted
+}
+
 // end lets what is queued be the last.
 func (o *outbox) end() {
 	o.mu.Lock()

@@ -156,6 +156,9 @@ func (o *owner) welcome(w session.Welcome) {
 func (o *owner) append(a session.Append) error {
 	p := a.Payload.(*payload)
 	o.srv.Metrics.Records.Add(uint64(len(a.Records)))
+	if a.Clamped {
+		o.srv.Metrics.TimestampsClamped.Add(1)
+	}
 	if !a.Whole {
 		p = o.encoded(a, p)
 	}
@@ -243,8 +246,8 @@ func (o *owner) shut(ctx context.Context) bool {
 
 // letGo closes an owner that has nothing left to flush, or cannot.
 func (o *owner) letGo() {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
+	ctx, cancel := context.WithTimeout(context.Background(), lingerTime)
+	defer cancel()
 	o.close(ctx)
 }
 

@@ -115,6 +115,7 @@ func (p *peer) flushed1(want uint64) {
 }
 
 func TestVersion1NumbersAcrossReconnectAndRestart(t *testing.T) {
+	t.Parallel()
 	s := newStore(t)
 	r := start(t, s, nil)
 	h := makeHistory("old", 10, 100)

@@ -8,6 +8,7 @@ import (
 )
 
 func TestVersion2Session(t *testing.T) {
+	t.Parallel()
 	s := newStore(t)
 	r := start(t, s, nil)
 	h := makeHistory("v", 600, 512)
@@ -47,6 +48,7 @@ func TestVersion2Session(t *testing.T) {
 }
 
 func TestRecvFailed(t *testing.T) {
+	t.Parallel()
 	r := start(t, newStore(t), nil)
 	h := makeHistory("v", 9, 512)
 	corrupt := schema.AppendBatch([]byte{byte(schema.MsgBatch)}, &schema.Batch{Records: h.records[2:3], Chain: h.chains[3]})
@@ -111,6 +113,7 @@ func TestHandshakesRefused(t *testing.T) {
 }
 
 func TestTwoClients(t *testing.T) {
+	t.Parallel()
 	r := start(t, newStore(t), nil)
 	h := makeHistory("v", 4, 512)
 	a := dial(t, r.addr)

@@ -25,6 +25,7 @@ type Append struct {
 	Records []tlog.Record
 	Chain   tlog.Hash // after the last
 	Whole   bool
+	Clamped bool // the timestamp is not the client's
 	Payload any
 }
 

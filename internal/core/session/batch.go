@@ -39,7 +39,7 @@ func (m *Machine) batch(e Batch) {
 	for i := range marks {
 		m.past.add(marks[i])
 	}
-	m.accept(fresh, chain, len(fresh) == len(e.Records), e.Payload)
+	m.accept(Append{Records: fresh, Chain: chain, Whole: len(fresh) == len(e.Records), Payload: e.Payload})
 	m.do(Reply{Conn: e.Conn, Status: tlog.StatusRecvOK, UpTo: last})
 	m.throttle()
 }
@@ -106,10 +106,10 @@ func (m *Machine) chain(rs []tlog.Record) (tlog.Hash, []mark) {
 }
 
 // accept hands records to the log.
-func (m *Machine) accept(rs []tlog.Record, chain tlog.Hash, whole bool, payload any) {
-	last := &rs[len(rs)-1]
-	m.head.Last, m.head.Chain, m.head.Timestamp = last.Sequence, chain, last.Timestamp
-	m.do(Append{Records: rs, Chain: chain, Whole: whole, Payload: payload})
+func (m *Machine) accept(a Append) {
+	last := &a.Records[len(a.Records)-1]
+	m.head.Last, m.head.Chain, m.head.Timestamp = last.Sequence, a.Chain, last.Timestamp
+	m.do(a)
 	if m.want > m.forced && m.want <= m.head.Last {
 		m.force()
 	}

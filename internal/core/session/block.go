@@ -97,7 +97,7 @@ func (m *Machine) takeBlock(e Block, r tlog.Record) {
 	rs := []tlog.Record{r}
 	chain, marks := m.chain(rs)
 	m.past.add(marks[0])
-	m.accept(rs, chain, false, e.Payload)
+	m.accept(Append{Records: rs, Chain: chain, Clamped: r.Timestamp != e.Timestamp, Payload: e.Payload})
 	m.do(Reply{Conn: e.Conn, Status: tlog.StatusRecvOK, Listed: true, From: e.Sequence, To: e.Sequence})
 }
 

@@ -163,7 +163,11 @@ func TestVersion1RecordOfABlock(t *testing.T) {
 		if c.want.Sequence == 2 {
 			c.b.Timestamp = now + 5
 		}
-		got := d.m.Step(c.b)[0].(session.Append).Records[0]
+		a := d.m.Step(c.b)[0].(session.Append)
+		if want := c.b.Timestamp != c.want.Timestamp; a.Clamped != want {
+			t.Errorf("record %d: clamped %v, want %v", c.want.Sequence, a.Clamped, want)
+		}
+		got := a.Records[0]
 		got.Hash, got.Data = tlog.Hash{}, nil
 		if fmt.Sprint(got) != fmt.Sprint(c.want) {
 			t.Errorf("got %v, want %v", got, c.want)
