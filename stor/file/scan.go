@@ -222,6 +222,12 @@ func (s *scan) gap(r *frameReader, after *segmentHeader) (found, bool) {
 		s.searched = here
 		return found{}, false
 	}
+	// A writer may have gone on since the first look. What is written now as
+	// durable was written whole before, so a second look decides.
+	r.forget()
+	if h, ok := r.header(s.off); ok && h.lsn == s.next {
+		return h, true
+	}
 	if !ok {
 		s.damaged("segment %d: frames from %d on are unreadable, from offset %d", s.segment, s.next, s.off)
 		return found{}, false

@@ -272,8 +272,9 @@ func TestForeignSegment(t *testing.T) {
 // hungFS is a disk whose syncs hang until they are let go.
 type hungFS struct {
 	*crashFS
-	hung  chan struct{} // nil: syncs do not hang
-	began chan struct{}
+	hung       chan struct{} // nil: syncs do not hang
+	hungWrites chan struct{} // nil: writes do not hang
+	began      chan struct{}
 }
 
 type hungFile struct {
@@ -292,6 +293,14 @@ func (f *hungFile) sync() error {
 		<-f.d.hung
 	}
 	return f.file.sync()
+}
+
+func (f *hungFile) writeAt(bufs [][]byte, off int64) error {
+	if f.d.hungWrites != nil {
+		f.d.began <- struct{}{}
+		<-f.d.hungWrites
+	}
+	return f.file.writeAt(bufs, off)
 }
 
 // TestHungDisk ends requests by their contexts while a sync hangs.
