@@ -2,8 +2,6 @@ package storage
 
 import (
 	"context"
-	"errors"
-	"os"
 	"path/filepath"
 
 	"tlog/crypto"
@@ -24,7 +22,7 @@ func (f *Flags) writerKeys(ctx context.Context, pool *stor.Pool) (*crypto.Keyrin
 	path := f.keyPath()
 	if path == "" {
 		if f.Memory {
-			return ephemeralKeys()
+			return crypto.NewKeyring()
 		}
 		return nil, usagef("--key-file FILE is needed: make one with tlogctl stores init, or tlogctl key new FILE")
 	}
@@ -80,14 +78,4 @@ func (f *Flags) EnsureKeyFile() (path string, created bool, err error) {
 		return path, false, configError{err}
 	}
 	return path, true, nil
-}
-
-// ephemeralKeys are the keys of a store that ends with its process.
-func ephemeralKeys() (*crypto.Keyring, error) {
-	dir, err := os.MkdirTemp("", "tlog-key-")
-	if err != nil {
-		return nil, err
-	}
-	keys, err := crypto.CreateKeyFile(filepath.Join(dir, "key"))
-	return keys, errors.Join(err, os.RemoveAll(dir))
 }

@@ -35,13 +35,16 @@ func (f *Flags) OpenWriter(ctx context.Context, log *slog.Logger) (*Opened, erro
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	servers, err := f.servers(log, true)
-	if err != nil {
-		return nil, err
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	pool, err := f.openPool(ctx, log, true)
+	if errors.Is(err, stor.ErrEmpty) && len(f.StorageAddresses) == 0 {
+		if _, err = f.initPool(ctx, log); err == nil {
+			pool, err = f.openPool(ctx, log, true)
+		}
 	}
-	pool, err := f.openOrInit(ctx, servers, log)
 	if err != nil {
-		return nil, f.explain(errors.Join(err, closeAll(servers)))
+		return nil, f.explain(err)
 	}
 	o := &Opened{Pool: pool}
 	if o.Keys, err = f.writerKeys(ctx, pool); err != nil {
@@ -64,53 +67,44 @@ func (f *Flags) OpenReader(ctx context.Context, log *slog.Logger, needKeys bool)
 	if err != nil {
 		return nil, err
 	}
-	servers, err := f.servers(log, false)
-	if err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	pool, err := stor.Open(ctx, f.poolConfig(log), servers)
+	pool, err := f.openPool(ctx, log, false)
 	if err != nil {
-		return nil, f.explain(errors.Join(err, closeAll(servers)))
+		return nil, f.explain(err)
 	}
 	o := &Opened{Pool: pool, Keys: keys}
 	f.describe(o)
 	return o, nil
 }
 
-// openOrInit opens a pool; an embedded or memory one that is empty is made.
-func (f *Flags) openOrInit(ctx context.Context, servers []stor.Server, log *slog.Logger) (*stor.Pool, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	pool, err := stor.Open(ctx, f.poolConfig(log), servers)
-	if err == nil || len(f.StorageAddresses) > 0 {
-		return pool, err
-	}
-	// Init refuses what is more than the beginning of a store.
-	if _, failed := stor.Init(ctx, f.newPoolConfig(log), servers); failed != nil {
-		if errors.Is(err, stor.ErrEmpty) {
-			err = failed
-		}
+// openPool opens the pool that the flags name; it owns its servers.
+func (f *Flags) openPool(ctx context.Context, log *slog.Logger, write bool) (*stor.Pool, error) {
+	servers, err := f.servers(log, write)
+	if err != nil {
 		return nil, err
 	}
 	return stor.Open(ctx, f.poolConfig(log), servers)
 }
 
-// InitPool prepares empty servers, once (`tlogctl stores init`), and makes the
-// key file where it is missing.
-func (f *Flags) InitPool(ctx context.Context, log *slog.Logger) (*stor.Manifest, error) {
-	if err := f.check(); err != nil {
-		return nil, err
-	}
+// initPool prepares the servers that the flags name.
+func (f *Flags) initPool(ctx context.Context, log *slog.Logger) (*stor.Manifest, error) {
 	servers, err := f.servers(log, true)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
 	m, err := stor.Init(ctx, f.newPoolConfig(log), servers)
 	return m, errors.Join(err, closeAll(servers))
+}
+
+// InitPool prepares empty servers, once (`tlogctl stores init`).
+func (f *Flags) InitPool(ctx context.Context, log *slog.Logger) (*stor.Manifest, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return f.initPool(ctx, log)
 }
 
 // poolConfig is what an existing pool must agree with.
