@@ -59,17 +59,19 @@ func (a *appends) init(s *Server) { a.s, a.wake = s, make(chan struct{}, 1) }
 // Append sends one shard, and its script behind it.
 func (s *Server) Append(ctx context.Context, r *stor.AppendRequest, done func(stor.Meta, error)) {
 	q := &request{AppendRequest: r, done: done, stop: func() bool { return true }}
+	var err error
 	switch {
 	case s.opt.ReadOnly:
-		q.err = s.refusal(stor.Denied, "append: opened for reading only")
+		err = s.refusal(stor.Denied, "append: opened for reading only")
 	case r.Position == 0 || r.Index < 0 || r.Index > maxIndex || q.size() > maxData:
-		q.err = s.refusal(stor.ServerError, "append: position %d, index %d, %d bytes: out of range", r.Position, r.Index, q.size())
+		err = s.refusal(stor.ServerError, "append: position %d, index %d, %d bytes: out of range", r.Position, r.Index, q.size())
 	case ctx.Err() != nil:
-		q.err = fmt.Errorf("stor/redis: %s: append: %w", s.name, context.Cause(ctx))
+		err = fmt.Errorf("stor/redis: %s: append: %w", s.name, context.Cause(ctx))
 	default:
-		q.err = s.appends.add(ctx, q)
+		err = s.appends.add(ctx, q) // if nil, q is no longer ours
 	}
-	if q.err != nil {
+	if err != nil {
+		q.err = err
 		go q.deliver() // never from within Append: the caller may hold its locks
 	}
 }

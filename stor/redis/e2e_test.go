@@ -416,3 +416,13 @@ func mustHold(t testing.TB, s stor.Server, q *stor.AppendRequest) {
 		t.Fatalf("meta %d: %v, %v", q.Position, m, err)
 	}
 }
+
+// BenchmarkReal measures a Redis that syncs every write, and one that keeps no
+// file, which shows what the rest costs.
+func BenchmarkReal(b *testing.B) {
+	b.Run("always", func(b *testing.B) { benchmarkServer(b, dial(b, redistest.Start(b).Addr, redis.Options{})) })
+	b.Run("memory", func(b *testing.B) {
+		r := redistest.Start(b, "--appendonly", "no")
+		benchmarkServer(b, dial(b, r.Addr, redis.Options{Durability: stor.DurabilityMemory}))
+	})
+}

@@ -14,8 +14,6 @@ const (
 	keyID     = "tlog:id"     // hash: cookie, config, manifest
 	keyVdisks = "tlog:vdisks" // set of UUIDs
 
-	zeroNumber = "00000000000000000000"
-
 	metaSize = 20 + 1 + 64 + 1 + 3 // epoch, digest, index
 )
 

@@ -160,16 +160,6 @@ func dialPeer(t testing.TB, addr string, opt redis.Options) *redis.Server {
 	return s
 }
 
-// closeAt closes the connection at the first command of a name.
-func closeAt(name string) func([]string) (string, error) {
-	return func(words []string) (string, error) {
-		if words[0] == name {
-			return "", io.EOF
-		}
-		return "", nil
-	}
-}
-
 func mustBeUnknown(t testing.TB, err error) {
 	t.Helper()
 	if err == nil || tlog.ClassOf(err) != tlog.Transient {

@@ -1,0 +1,24 @@
+package redis
+
+import (
+	"net"
+
+	redigo "github.com/gomodule/redigo/redis"
+
+	"tlog/stor"
+)
+
+// Guarded is a redigo connection behind a guard with a limit.
+func Guarded(c net.Conn, limit int) redigo.Conn {
+	g := newGuard(c)
+	g.limit = limit
+	return redigo.NewConn(g, 0, 0)
+}
+
+// Outcome judges the answer of r's script.
+func (s *Server) Outcome(r *stor.AppendRequest, reply any, said error) (stor.Meta, error) {
+	return s.outcome(r, nil, reply, said)
+}
+
+// ParseMeta reads the value of a meta key.
+var ParseMeta = parseMeta

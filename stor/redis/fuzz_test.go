@@ -1,0 +1,118 @@
+package redis_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	redigo "github.com/gomodule/redigo/redis"
+
+	"tlog/stor"
+	"tlog/stor/redis"
+)
+
+// canned is a connection that says what it was given, a few bytes at a time,
+// and then ends.
+type canned struct {
+	net.Conn
+	*bytes.Reader
+	step int
+}
+
+func (c canned) Read(p []byte) (int, error)      { return c.Reader.Read(p[:min(len(p), c.step)]) }
+func (c canned) SetReadDeadline(time.Time) error { return nil }
+func (c canned) Close() error                    { return nil }
+
+// FuzzReply: whatever a peer says, redigo behind the guard neither panics nor
+// hands out, for one reply, more than the limit; and what is a whole, small
+// reply gets through unchanged by how it is cut into packets.
+func FuzzReply(f *testing.F) {
+	for _, s := range []string{"+OK\r\n", "-ERR x\r\n", ":12\r\n", bulk("hello"), array("a", "", "b"), "$-1\r\n", "*-1\r\n", "*0\r\n",
+		"$99999\r\n", "*9999\r\n", "*1\r\n*1\r\n", "*2\r\n$-1\r\n:1\r\n+x\r\n", "$4\r\nabc", "\n", "+\r\n", "$\r\n"} {
+		f.Add([]byte(s))
+	}
+	const limit = 4096
+	f.Fuzz(func(t *testing.T, text []byte) {
+		whole := replies(t, text, limit, 1<<20)
+		if cut := replies(t, text, limit, 1); len(cut) < len(whole) {
+			t.Errorf("%q: %q at once, %q byte by byte", text, whole, cut)
+		}
+	})
+}
+
+func replies(t *testing.T, text []byte, limit, step int) []string {
+	c := redis.Guarded(canned{Reader: bytes.NewReader(text), step: step}, limit)
+	var all []string
+	for {
+		reply, err := c.Receive()
+		if _, ok := errors.AsType[redigo.Error](err); err != nil && !ok {
+			return all
+		}
+		if n := size(reply); n > limit {
+			t.Fatalf("%.40q: a reply of %d bytes passed a limit of %d", text, n, limit)
+		}
+		all = append(all, fmt.Sprintf("%q %v", reply, err))
+	}
+}
+
+func size(reply any) int {
+	switch r := reply.(type) {
+	case []byte:
+		return len(r)
+	case []any:
+		n := 16 * len(r)
+		for _, x := range r {
+			n += size(x)
+		}
+		return n
+	}
+	return 0
+}
+
+// FuzzOutcome: no answer but the one that says what was asked is a success.
+func FuzzOutcome(f *testing.F) {
+	q := shard(5, 10)
+	done := fmt.Sprintf("%020d %v %03d", q.Epoch, q.Digest, q.Index)
+	for _, s := range []string{"OK " + done, "INDEX " + done, "CONFLICT " + done, "FENCED 00000000000000000009 ", "NODATA", "OK", "", "OOM x",
+		strings.Replace("OK "+done, "003", "004", 1)} {
+		f.Add(s, false)
+		f.Add(s, true)
+	}
+	s, err := redis.Dial("127.0.0.1:1", redis.Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { s.Close() })
+	f.Fuzz(func(t *testing.T, text string, refused bool) {
+		var reply any = []byte(text)
+		var said error
+		if refused {
+			reply, said = nil, redigo.Error(text)
+		}
+		m, err := s.Outcome(q, reply, said)
+		if err == nil && (refused || text != "OK "+done || m != (stor.Meta{Position: 5, Epoch: q.Epoch, Digest: q.Digest, Index: q.Index})) {
+			t.Errorf("%q is a success: %+v", text, m)
+		}
+	})
+}
+
+// FuzzMeta: what parses is what its parts would be written as, hexadecimal
+// digits in either case.
+func FuzzMeta(f *testing.F) {
+	f.Add(fmt.Sprintf("%020d %064x %03d", 7, 1, 254))
+	f.Add(fmt.Sprintf("%020d %064x %03d", 7, 1, 255))
+	f.Add(strings.Repeat("9", 89))
+	f.Fuzz(func(t *testing.T, text string) {
+		m, err := redis.ParseMeta(text, 3)
+		if err != nil {
+			return
+		}
+		if got := fmt.Sprintf("%020d %v %03d", uint64(m.Epoch), m.Digest, m.Index); !strings.EqualFold(got, text) || m.Position != 3 {
+			t.Errorf("%q parses as %q", text, got)
+		}
+	})
+}
