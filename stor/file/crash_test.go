@@ -269,6 +269,37 @@ func (w *world) reopen(unanswered []call) {
 	w.reconcile(unanswered)
 }
 
+// TestInitCrash loses power at each step of the first initialisation: the server
+// is empty or initialised, and can be initialised again.
+func TestInitCrash(t *testing.T) {
+	empty, whole := 0, 0
+	for n := 1; n <= 12; n++ {
+		for seed := range uint64(30) {
+			dir := newCrashFS(seed)
+			s := mustOpen(t, dir)
+			dir.dieAfter(n)
+			answered := s.Init(bg, testCookie, testManifest)
+			dir = dir.powerLoss()
+			s = mustOpen(t, dir)
+			_, m, err := s.Identify(bg)
+			switch {
+			case errors.Is(err, stor.ErrEmpty) && answered != nil:
+				empty++
+			case err == nil && reflect.DeepEqual(m, testManifest):
+				whole++
+			default:
+				t.Fatalf("power lost at step %d, init answered %v; then identify: %+v, %v", n, answered, m, err)
+			}
+			if err := s.Init(bg, testCookie, testManifest); err != nil {
+				t.Fatalf("init again: %v", err)
+			}
+		}
+	}
+	if empty == 0 || whole == 0 {
+		t.Fatalf("%d empty, %d initialised: the steps were not all met", empty, whole)
+	}
+}
+
 // TestCrash appends and fences on a disk that loses power and fails at any
 // moment. After each reopening everything answered is there, and of the rest
 // a prefix, whole.

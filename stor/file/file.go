@@ -112,6 +112,9 @@ func (s *Server) startWriting(limit int64) error {
 			return err
 		}
 		s.storeID = s.log.store
+		if s.log.cut > 0 {
+			s.logger.Info("cut a torn write that nobody was answered about", "segment", s.log.segment, "offset", s.log.end)
+		}
 	}
 	s.scan = nil
 	s.queue = newQueue()
@@ -140,8 +143,8 @@ func (s *Server) refresh() error {
 func (s *Server) noteDamage(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.logger.Error("shard server is damaged", "err", err)
 	if s.damage == nil {
+		s.logger.Error("shard server is damaged", "err", err)
 		s.damage = tlog.WithClass(tlog.Corrupt, fmt.Errorf("file: %s: damaged: %w", s.name, err))
 	}
 }

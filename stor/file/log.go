@@ -33,7 +33,8 @@ type log struct {
 	size    int64 // what is allocated
 	next    uint64
 	durable uint64
-	marked  bool // the last frame says that all before it is durable
+	cut     int64 // bytes that recovery zeroed
+	marked  bool  // the last frame says that all before it is durable
 
 	headers []byte   // of the batch, reused
 	bufs    [][]byte // of the batch, reused

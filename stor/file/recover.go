@@ -53,7 +53,7 @@ func (l *log) settle(undecided place) error {
 			return err
 		}
 	}
-	if err := wipe(l.f, l.end, size); err != nil {
+	if l.cut, err = wipe(l.f, l.end, size); err != nil {
 		return err
 	}
 	if err := l.sync(); err != nil {
@@ -85,21 +85,23 @@ func rewrite(f file, from, to int64) error {
 	return nil
 }
 
-// wipe zeroes what is not zero from…to.
-func wipe(f file, from, to int64) error {
+// wipe zeroes what is not zero from…to, block by block, and gives the size
+// of the blocks that it wrote.
+func wipe(f file, from, to int64) (cut int64, err error) {
 	buf, zero := make([]byte, copySize), make([]byte, copySize)
 	for from < to {
 		b := buf[:min(copySize, to-from)]
 		n, err := f.ReadAt(b, from)
 		if err != nil && !errors.Is(err, io.EOF) {
-			return err
+			return cut, err
 		}
 		if !bytes.Equal(b[:n], zero[:n]) {
+			cut += int64(n)
 			if err := f.writeAt([][]byte{zero[:n]}, from); err != nil {
-				return err
+				return cut, err
 			}
 		}
 		from += int64(len(b))
 	}
-	return nil
+	return cut, nil
 }

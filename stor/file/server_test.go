@@ -10,13 +10,9 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"go.uber.org/goleak"
-
 	"tlog"
 	"tlog/stor"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func codeIs(t *testing.T, err error, code stor.Code) {
 	t.Helper()
