@@ -121,7 +121,6 @@ func (c Config) complete() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	c.Logger = c.Logger.With("vdisk", string(c.Vdisk))
 	return c, nil
 }
 

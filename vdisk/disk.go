@@ -199,7 +199,7 @@ func (d *Disk) refused(what string, err error) error {
 // halt makes every later write and flush fail with err, which is logged once.
 func (d *Disk) halt(err error) error {
 	if d.fail.set(err) {
-		d.cfg.Logger.Error("the disk takes no more writes; reads go on", "error", err)
+		d.cfg.Logger.Error("the disk takes no more writes; reads go on", "vdisk", d.cfg.Vdisk, "error", err)
 	}
 	return d.fail.get()
 }

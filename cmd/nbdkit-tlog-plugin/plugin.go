@@ -63,7 +63,12 @@ func tlogConfig(key, value *C.char) C.int {
 }
 
 //export tlogConfigComplete
-func tlogConfigComplete() C.int { return answer(settings.check()) }
+func tlogConfigComplete() C.int {
+	if err := settings.check(); err != nil {
+		return answer(err)
+	}
+	return answer(settings.keepOutput())
+}
 
 // tlogAfterFork opens the disk. The sockets are bound by then, so early clients
 // wait. nbdkit heeds signals only once it serves, and catching up may take long.
@@ -78,7 +83,7 @@ func tlogAfterFork() C.int {
 		leave(err)
 	}
 	disk = d
-	settings.announce(os.Stdout, disk.Session())
+	settings.announce(disk.Session())
 	return 0
 }
 

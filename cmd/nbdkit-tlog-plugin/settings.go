@@ -15,6 +15,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"tlog"
 	"tlog/client"
@@ -27,6 +28,7 @@ type parameters struct {
 	disk    vdisk.Config
 	storage storage.Flags
 	flags   *pflag.FlagSet // the storage's
+	output  *os.File       // standard output
 }
 
 func newSettings() *parameters {
@@ -87,10 +89,23 @@ func (p *parameters) open(ctx context.Context, log *slog.Logger) (*vdisk.Disk, e
 	return vdisk.Open(ctx, cfg)
 }
 
-// announce is the one line that says that the disk is there.
-func (p *parameters) announce(w io.Writer, s client.Session) {
-	fmt.Fprintf(w, "tlognbd: vdisk %s, %s, on %s; logged by %s, where a flush is %s\n",
+// keepOutput holds on to standard output, which nbdkit replaces by /dev/null
+// before it serves.
+func (p *parameters) keepOutput() error {
+	fd, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return fmt.Errorf("standard output: %w", err)
+	}
+	p.output = os.NewFile(uintptr(fd), "stdout")
+	return nil
+}
+
+// announce says, in one line on standard output, that the disk is there.
+// Whoever reads it may be gone: that is no reason not to serve.
+func (p *parameters) announce(s client.Session) {
+	fmt.Fprintf(p.output, "tlognbd: vdisk %s, %s, serving on %s; logged by %s; %s\n",
 		p.disk.Vdisk, humanize.IBytes(uint64(p.disk.Size)), listening(), s.Server, s.Durability)
+	p.output.Close() //nolint:errcheck // nothing is lost
 }
 
 // exitCode is the exit code of every tlog program for err.
