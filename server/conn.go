@@ -35,7 +35,8 @@ type conn struct {
 	command []byte        // buffer of small messages
 	bye     bool          // the client's last message was read
 
-	mu        sync.Mutex // deadlines
+	mu        sync.Mutex // of what follows
+	greeted   bool       // the request is here, so the peer expects an answer
 	gapBy     time.Time  // when an open gap must be closed; zero: none is open
 	lingering bool       // the last answer was written
 }
@@ -82,6 +83,9 @@ func (c *conn) handshake() bool {
 		c.version, r.Message = schema.Version1, err.Error()
 	}
 	_ = c.nc.SetDeadline(time.Time{})
+	c.mu.Lock()
+	c.greeted = true
+	c.mu.Unlock()
 	if r != nil {
 		c.refuse(r)
 		c.finish(c.write(nil))
@@ -176,6 +180,17 @@ func (c *conn) finish(err error) {
 	}
 	_ = c.nc.SetReadDeadline(time.Now().Add(lingerTime))
 	c.cancel()
+}
+
+// hurry ends a connection of a server that stops: at once if its peer waits for
+// no answer, else when that is out.
+func (c *conn) hurry() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.greeted {
+		_ = c.nc.Close()
+	}
+	c.out.end()
 }
 
 // readBy sets the deadline of what is read next; d zero: none, but for a gap.

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"tlog"
+	"tlog/aggregate"
 	"tlog/crypto"
 	"tlog/schema"
 	"tlog/server"
@@ -156,7 +157,7 @@ type running struct {
 
 func start(t testing.TB, s *store, change func(*server.Config)) *running {
 	t.Helper()
-	cfg := server.Config{Pool: s.pool, Keys: s.keys, Logger: slog.New(slog.NewTextHandler(logTo{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	cfg := server.Config{Pool: s.pool, Keys: s.keys, Aggregate: aggregate.Config{MaxAge: 20 * time.Millisecond}, Logger: slog.New(slog.NewTextHandler(logTo{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	if change != nil {
 		change(&cfg)
 	}
@@ -288,9 +289,10 @@ func (p *peer) until(status tlog.BlockStatus, s tlog.Sequence) schema.Response {
 	}
 }
 
-// ended checks that the server closes.
+// ended checks that the server closes, and closes.
 func (p *peer) ended() {
 	p.t.Helper()
+	defer func() { _ = p.c.Close() }()
 	var b [1]byte
 	if n, err := p.c.Read(b[:]); err == nil || isTimeout(err) {
 		p.t.Fatalf("connection still open: read %d bytes, %v", n, err)

@@ -68,10 +68,7 @@ func (s *Server) stop() []*entry {
 func (s *Server) endConnections() {
 	late := time.AfterFunc(2*lingerTime, func() { s.eachConn(func(c *conn) { _ = c.nc.Close() }) })
 	defer late.Stop()
-	s.eachConn(func(c *conn) {
-		c.out.end()
-		_ = c.nc.SetReadDeadline(time.Now().Add(lingerTime))
-	})
+	s.eachConn((*conn).hurry)
 	s.serving.Wait()
 }
 

@@ -135,6 +135,7 @@ func TestVersion1NumbersAcrossReconnectAndRestart(t *testing.T) {
 	q.send(v1Block(h, 4, 11))
 	q.command(schema.MsgForceFlush, 11)
 	q.flushed1(11)
+	_ = q.c.Close()
 	// Another server, from storage alone.
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
