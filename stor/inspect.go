@@ -28,11 +28,12 @@ func (v *View) Inspect(ctx context.Context, pos tlog.Position) ([]Damage, error)
 	good := make([]bool, v.pool.manifest.N())
 	blamed := make([]bool, v.pool.manifest.N())
 	var damaged []Damage
+	silent := 0 // servers that may hold what nobody else does
 	for slot, a := range answers {
 		claimed := int(pl.index[slot])
 		err := a.err
 		switch {
-		case err == nil && a.shard.Digest == pl.digest && (a.shard.Index == claimed || claimed == indexMaybe):
+		case err == nil && a.shard.Digest == pl.digest && a.shard.Index < len(good) && (a.shard.Index == claimed || claimed == indexMaybe):
 			good[a.shard.Index] = true
 			continue
 		case claimed == indexNone && (err == nil || isDamage(err)):
@@ -42,11 +43,16 @@ func (v *View) Inspect(ctx context.Context, pos tlog.Position) ([]Damage, error)
 		}
 		if claimed >= 0 {
 			blamed[claimed] = true
+		} else {
+			silent++
 		}
 		damaged = append(damaged, Damage{v.vdisk, pos, v.pool.slotName(slot), max(claimed, -1), err})
 	}
 	for i := range good {
 		if !good[i] && !blamed[i] {
+			if silent--; silent >= 0 {
+				continue
+			}
 			damaged = append(damaged, Damage{v.vdisk, pos, v.homeWithout(pl, i), i, fmt.Errorf("stor: shard %d: %w", i, ErrAbsent)})
 		}
 	}

@@ -221,7 +221,8 @@ func (l *Log) note(slot int, outcome appending.Outcome, err error) {
 
 func (l *Log) fence(slot int) {
 	run := func() {
-		agent, err := l.pool.at(slot)
+		agent, _ := l.pool.at(slot)
+		var err error
 		if agent != nil {
 			ctx, cancel := context.WithTimeout(l.ctx, requestTimeout)
 			defer cancel()

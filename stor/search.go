@@ -162,7 +162,7 @@ func (s *search) do(a takeover.Action) {
 		}
 		s.ask(a.Server, a.Round, func(ctx context.Context) searchAnswer { return s.readShard(ctx, a) })
 	case takeover.StartGrace:
-		s.after(graceTime, takeover.GraceOver{Round: a.Round})
+		s.after(graceTime, takeover.GraceOver(a))
 	case takeover.BackOff:
 		s.after(s.pool.jitter.backoff(a.Attempt, fenceMin, fenceMax), takeover.BackedOff{})
 	case takeover.Found:

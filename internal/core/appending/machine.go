@@ -80,7 +80,7 @@ func (m *Machine) Step(e Event) []Action {
 	case Due:
 		if m.servers[e.Server].state == waiting && !m.dead {
 			m.servers[e.Server].state = probing
-			m.emit(Probe{e.Server})
+			m.emit(Probe(e))
 		}
 	case Probed:
 		m.probed(e)

@@ -122,6 +122,20 @@ func TestScripts(t *testing.T) {
 			probed 0 → 1.2!>0
 			s0 ok 1.2 → committed 1, release 1
 		`},
+		{"a server is given one replacement only: a copy of the request may still arrive", appending.Config{P: 5, N: 4, W: 4, Epoch: 5}, `
+			publish 1 → 1.0>0, hedge 1, 1.1>1, 1.2>2, 1.3>3
+			late 1 → 1.0>4, hedge 1
+			s4 ok 1.0 →
+			s0 ok 1.0 →
+			s1 ok 1.1 →
+			s2 unknown 1 → wait 2 1, 1.2!>0
+			s0 ok 1.2 →
+			due 2 → probe 2
+			probed 2 → 1.3>2
+			s3 unknown 1 → wait 3 1
+			s2 index 1.3 2 → 1.3!>2
+			s2 ok 1.3 → committed 1, release 1
+		`},
 		{"the only holder of an index is never replaced", spare, `
 			publish 1 → 1.0>0, hedge 1, 1.1>1, 1.2>2
 			s0 ok 1.0 →

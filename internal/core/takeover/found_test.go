@@ -63,7 +63,7 @@ func (s *static) answer(a takeover.Action, prev map[rune]rune) takeover.Event {
 		if !s.away {
 			return takeover.ControlRead{Server: a.Server, Round: a.Round, Epoch: s.epoch, Head: s.head, Commit: s.commit}
 		}
-		return takeover.Failed{Server: a.Server, Round: a.Round}
+		return takeover.Failed(a)
 	case takeover.Fence:
 		switch {
 		case s.away:

@@ -200,7 +200,7 @@ func (a *actor) searchAction(x takeover.Action) {
 			return func() { a.search(e) }
 		}})
 	case takeover.StartGrace:
-		w.later(a, "grace", func() { a.search(takeover.GraceOver{Round: x.Round}) })
+		w.later(a, "grace", func() { a.search(takeover.GraceOver(x)) })
 	case takeover.BackOff:
 		w.later(a, "back-off", func() { a.search(takeover.BackedOff{}) })
 	case takeover.Found:
@@ -319,7 +319,7 @@ func (a *actor) action(x appending.Action) {
 	case appending.Wait:
 		w.later(a, "due", func() { a.step(appending.Due{Server: x.Server}) })
 	case appending.StartHedge:
-		w.later(a, "late", func() { a.step(appending.Late{Position: x.Position}) })
+		w.later(a, "late", func() { a.step(appending.Late(x)) })
 	case appending.Committed:
 		a.committed(x.Position)
 	case appending.Dead:
