@@ -18,6 +18,7 @@ type encoder struct {
 	expiry  time.Duration // of a temporary key
 
 	text  []byte
+	word  [192]byte // room for the longest key
 	parts []part
 	bufs  net.Buffers
 }
@@ -51,11 +52,10 @@ func (e *encoder) write(w io.Writer, batch []*request) error {
 }
 
 func (e *encoder) request(q *request) {
-	r := q.AppendRequest
-	key, size := "", q.size()
+	r, size := q.AppendRequest, q.size()
 	if size > 0 {
-		key = temporaryKey(r)
-		e.command(5, "SET", key)
+		e.command(5, "SET")
+		e.bytes(appendTemporaryKey(e.word[:0], r))
 		e.text = append(e.text, '$')
 		e.text = strconv.AppendInt(e.text, int64(size), 10)
 		e.text = append(e.text, "\r\n"...)
@@ -63,46 +63,53 @@ func (e *encoder) request(q *request) {
 		e.data(r.Body)
 		e.text = append(e.text, "\r\n"...)
 		e.bulk("PX")
-		e.bulk(strconv.FormatInt(max(e.expiry.Milliseconds(), 1), 10))
+		e.bytes(strconv.AppendInt(e.word[:0], max(e.expiry.Milliseconds(), 1), 10))
 	}
 	if q.eval {
-		e.command(18, "EVAL", e.scripts.append.text)
+		e.command(18, "EVAL")
+		e.bulk(e.scripts.append.text)
 	} else {
-		e.command(18, "EVALSHA", e.scripts.append.sha)
+		e.command(18, "EVALSHA")
+		e.bulk(e.scripts.append.sha)
 	}
-	e.script(r, key, size)
+	e.keys(r)
+	e.arguments(r, size)
 }
 
-// script appends the keys and arguments of the append script.
-func (e *encoder) script(r *stor.AppendRequest, key string, size int) {
-	replace := "0"
+// keys appends the number of keys of the append script, and the keys.
+func (e *encoder) keys(r *stor.AppendRequest) {
+	e.bulk("5")
+	e.bulk(keyID)
+	e.bytes(appendVdiskKey(e.word[:0], r.Vdisk, "ctl"))
+	e.bytes(appendNumber(appendVdiskKey(e.word[:0], r.Vdisk, "m:"), r.Position))
+	e.bytes(appendNumber(appendVdiskKey(e.word[:0], r.Vdisk, "d:"), r.Position))
+	e.bytes(appendTemporaryKey(e.word[:0], r))
+}
+
+// arguments appends ARGV of the append script.
+func (e *encoder) arguments(r *stor.AppendRequest, size int) {
+	e.bytes(appendUUID(e.word[:0], r.Cookie))
+	e.bytes(appendNumber(e.word[:0], r.ConfigVersion))
+	e.bytes(appendNumber(e.word[:0], r.Epoch))
+	e.bytes(appendUUID(e.word[:0], r.ID))
+	e.bytes(appendNumber(e.word[:0], r.Position))
+	e.bytes(appendIndex(e.word[:0], r.Index))
+	e.bytes(hex.AppendEncode(e.word[:0], r.Digest[:]))
+	e.bytes(appendNumber(e.word[:0], r.Commit))
+	e.bytes(strconv.AppendInt(e.word[:0], int64(size), 10))
 	if r.Replace {
-		replace = "1"
-	}
-	if key == "" {
-		key = temporaryKey(r)
-	}
-	for _, s := range [...]string{
-		"5", keyID, controlKey(r.Vdisk), positionKey(r.Vdisk, "m", r.Position), positionKey(r.Vdisk, "d", r.Position), key,
-		r.Cookie.String(), number(r.ConfigVersion), number(r.Epoch), r.ID.String(), number(r.Position),
-		string(indexDigits(r.Index)), hex.EncodeToString(r.Digest[:]), number(r.Commit), strconv.Itoa(size), replace,
-	} {
-		e.bulk(s)
+		e.bulk("1")
+	} else {
+		e.bulk("0")
 	}
 }
 
-// indexDigits is an index as scripts compare it.
-func indexDigits(i int) []byte {
-	return []byte{byte('0' + i/100), byte('0' + i/10%10), byte('0' + i%10)}
-}
-
-func (e *encoder) command(args int, words ...string) {
+// command begins one of so many words, the first of which is name.
+func (e *encoder) command(words int, name string) {
 	e.text = append(e.text, '*')
-	e.text = strconv.AppendInt(e.text, int64(args), 10)
+	e.text = strconv.AppendInt(e.text, int64(words), 10)
 	e.text = append(e.text, "\r\n"...)
-	for _, w := range words {
-		e.bulk(w)
-	}
+	e.bulk(name)
 }
 
 func (e *encoder) bulk(s string) {
@@ -110,6 +117,15 @@ func (e *encoder) bulk(s string) {
 	e.text = strconv.AppendInt(e.text, int64(len(s)), 10)
 	e.text = append(e.text, "\r\n"...)
 	e.text = append(e.text, s...)
+	e.text = append(e.text, "\r\n"...)
+}
+
+// bytes is bulk for a word that was made in e.word.
+func (e *encoder) bytes(word []byte) {
+	e.text = append(e.text, '$')
+	e.text = strconv.AppendInt(e.text, int64(len(word)), 10)
+	e.text = append(e.text, "\r\n"...)
+	e.text = append(e.text, word...)
 	e.text = append(e.text, "\r\n"...)
 }
 

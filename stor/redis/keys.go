@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strconv"
 
@@ -40,17 +41,36 @@ func parseNumber[N ~uint64](s string) (N, error) {
 	return N(n), nil
 }
 
-func vdiskKey(v tlog.UUID, kind string) string { return "tlog:{" + v.String() + "}:" + kind }
-
-func controlKey(v tlog.UUID) string { return vdiskKey(v, "ctl") }
-
-func positionKey(v tlog.UUID, kind string, p tlog.Position) string {
-	return vdiskKey(v, kind) + ":" + number(p)
+func appendUUID(b []byte, u tlog.UUID) []byte {
+	b = append(hex.AppendEncode(b, u[0:4]), '-')
+	b = append(hex.AppendEncode(b, u[4:6]), '-')
+	b = append(hex.AppendEncode(b, u[6:8]), '-')
+	b = append(hex.AppendEncode(b, u[8:10]), '-')
+	return hex.AppendEncode(b, u[10:16])
 }
 
-// temporaryKey is where a shard waits for its script.
-func temporaryKey(r *stor.AppendRequest) string {
-	return fmt.Sprintf("%s:%020d:%v:%020d:%03d", vdiskKey(r.Vdisk, "t"), uint64(r.Epoch), r.ID, uint64(r.Position), r.Index)
+// appendIndex appends an index as scripts compare it: three digits.
+func appendIndex(b []byte, i int) []byte {
+	return append(b, byte('0'+i/100), byte('0'+i/10%10), byte('0'+i%10))
+}
+
+func appendVdiskKey(b []byte, v tlog.UUID, kind string) []byte {
+	b = append(b, "tlog:{"...)
+	b = append(appendUUID(b, v), "}:"...)
+	return append(b, kind...)
+}
+
+func controlKey(v tlog.UUID) string { return string(appendVdiskKey(nil, v, "ctl")) }
+
+func shardKey(v tlog.UUID, p tlog.Position) string {
+	return string(appendNumber(appendVdiskKey(nil, v, "d:"), p))
+}
+
+// appendTemporaryKey appends the name under which a shard waits for its script.
+func appendTemporaryKey(b []byte, r *stor.AppendRequest) []byte {
+	b = append(appendNumber(appendVdiskKey(b, r.Vdisk, "t:"), r.Epoch), ':')
+	b = append(appendUUID(b, r.ID), ':')
+	return appendIndex(append(appendNumber(b, r.Position), ':'), r.Index)
 }
 
 // parseMeta reads the value of a meta key:
@@ -82,14 +102,9 @@ func parseMeta(s string, pos tlog.Position) (stor.Meta, error) {
 }
 
 // parseHash reads 64 hexadecimal digits.
-func parseHash(s string) (tlog.Hash, error) {
-	var h tlog.Hash
-	for i := range h {
-		b, err := strconv.ParseUint(s[2*i:2*i+2], 16, 8)
-		if err != nil {
-			return h, fmt.Errorf("%q is not a digest", clip(s))
-		}
-		h[i] = byte(b)
+func parseHash(s string) (h tlog.Hash, err error) {
+	if n, err := hex.Decode(h[:], []byte(s)); err != nil || n != len(h) {
+		return h, fmt.Errorf("%q is not a digest", clip(s))
 	}
 	return h, nil
 }

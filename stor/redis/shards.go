@@ -41,7 +41,7 @@ func (s *Server) Metas(ctx context.Context, vdisk tlog.UUID, from, to tlog.Posit
 
 // metas appends the metas of n positions.
 func (s *Server) metas(ctx context.Context, vdisk tlog.UUID, from tlog.Position, n int, metas []stor.Meta) ([]stor.Meta, error) {
-	prefix := []byte(vdiskKey(vdisk, "m:"))
+	prefix := appendVdiskKey(nil, vdisk, "m:")
 	values := make([]string, 0, n)
 	err := s.with(ctx, smallReply, func(c *conn) error {
 		values = values[:0]
@@ -104,7 +104,7 @@ func receivePages(c *conn, pages []int, values *[]string) error {
 
 // Shard reads a shard, or its beginning.
 func (s *Server) Shard(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, limit int) ([]byte, error) {
-	key := positionKey(vdisk, "d", pos)
+	key := shardKey(vdisk, pos)
 	var reply any
 	var err error
 	if limit > 0 && limit < maxData {
