@@ -53,15 +53,15 @@ func (l *log) reserve(n int64) error {
 	if l.end+n <= l.size {
 		return nil
 	}
-	size, err := allocate(l.f, l.size, l.end+n)
+	size, err := allocate(l.f, l.size, l.end+n, l.size)
 	l.size = size
 	return err
 }
 
-// allocate lets f, of size bytes, grow to want bytes or a good part beyond,
-// and gives its new size.
-func allocate(f file, size, want int64) (int64, error) {
-	step := min(max(size, firstAllocation), maxAllocation)
+// allocate lets f, of size bytes, grow to want bytes, or by about step if
+// there is space for that, and gives its new size.
+func allocate(f file, size, want, step int64) (int64, error) {
+	step = min(max(step, firstAllocation), maxAllocation)
 	for _, to := range []int64{max(want, size+step), want} {
 		to = (to + segmentHeaderSize - 1) &^ (segmentHeaderSize - 1)
 		err := f.allocate(size, to-size)
@@ -115,7 +115,11 @@ func (l *log) prepare(h *segmentHeader, n int64) (f file, size int64, err error)
 	if err != nil {
 		return nil, 0, err
 	}
-	if size, err = allocate(f, 0, segmentHeaderSize+n); err == nil {
+	step := int64(firstAllocation)
+	if h.number > 1 { // a directory that filled a segment fills another
+		step = l.limit / 4
+	}
+	if size, err = allocate(f, 0, segmentHeaderSize+n, step); err == nil {
 		err = f.writeAt([][]byte{h.encode()}, 0)
 	}
 	if err == nil {
