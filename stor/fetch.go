@@ -178,7 +178,7 @@ func (f *fetch) short() error {
 	for _, d := range f.damaged {
 		errs = append(errs, fmt.Errorf("%s: %w", d.Server, d.Err))
 	}
-	return tlog.WithClass(class, fmt.Errorf("stor: vdisk %v: position %d: %d good shards, %d are needed: %w", f.view.vdisk, f.pos, f.parts.have, f.view.pool.manifest.K, orNone(errors.Join(errs...))))
+	return tlog.WithClass(class, fmt.Errorf("stor: vdisk %v: position %d: %d good shards, %d are needed: %w", f.view.vdisk, f.pos, f.parts.have, f.view.pool.manifest.K, because(errs)))
 }
 
 // The bytes of a stored shard that surely hold the head: a genesis, whose
@@ -214,7 +214,7 @@ func (v *View) ReadHead(ctx context.Context, pos tlog.Position) (*Fetched, error
 	if len(damaged) == len(errs) {
 		class = tlog.Corrupt
 	}
-	return nil, tlog.WithClass(class, fmt.Errorf("stor: vdisk %v: position %d: no server has a good head: %w", v.vdisk, pos, orNone(errors.Join(errs...))))
+	return nil, tlog.WithClass(class, fmt.Errorf("stor: vdisk %v: position %d: no server has a good head: %w", v.vdisk, pos, because(errs)))
 }
 
 func (v *View) readHead(ctx context.Context, slot int, pos tlog.Position, digest tlog.Hash) (*Checked, error) {

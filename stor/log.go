@@ -349,7 +349,7 @@ func (l *Log) Stalled() error {
 	if len(errs) == 0 {
 		errs = append(errs, errors.New("shard servers are slow to answer"))
 	}
-	return tlog.Unavailablef("stor: vdisk %v: position %d: %d of %d shards are not stored yet: %w", l.vdisk, pos, missing, l.pool.manifest.W, errors.Join(errs...))
+	return tlog.Unavailablef("stor: vdisk %v: position %d: %d of %d shards are not stored yet: %w", l.vdisk, pos, missing, l.pool.manifest.W, because(errs))
 }
 
 // Close fails what is in flight with an error of class tlog.Fatal, and cancels

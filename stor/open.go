@@ -216,7 +216,7 @@ func joinErrors(servers []Server, answers []answer) error {
 			errs = append(errs, fmt.Errorf("%s: %w", servers[i].Name(), err))
 		}
 	}
-	return errors.Join(errs...)
+	return because(errs)
 }
 
 // bindAll puts the servers that answered in their slots. A store that is
@@ -240,7 +240,11 @@ func (p *Pool) bindAll(answers []answer) error {
 		}
 	}
 	if bound < p.manifest.R() {
-		return tlog.Unavailablef("stor: pool %v: %d of %d shard servers vote, %d are needed", p.manifest.Pool, bound, p.manifest.P(), p.manifest.R())
+		var errs []error
+		for _, a := range p.agents {
+			errs = append(errs, a.err)
+		}
+		return tlog.Unavailablef("stor: pool %v: %d of %d shard servers vote, %d are needed: %w", p.manifest.Pool, bound, p.manifest.P(), p.manifest.R(), because(errs))
 	}
 	for _, a := range p.agents {
 		if a.err != nil {

@@ -261,3 +261,31 @@ func TestAServerThatWasAwayAtOpenIsUsedWhenItIsBack(t *testing.T) {
 		f.verify()
 	})
 }
+
+// That a server is empty, or another pool's, is a reason; it does not make the
+// pool empty, or the configuration wrong.
+func TestReasonsDoNotPassForTheWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 4, 2, 0, 7)
+		f.commit(f.takeover(), 1)
+		other := newFixture(t, 4, 2, 0, 7)
+		other.close()
+		f.fakes[1].set(f.fakes[1].wipe)
+		f.fakes[2].set(f.fakes[2].wipe)
+		f.fakes[3].set(func() { f.fakes[3].cookie, f.fakes[3].manifest = other.fakes[3].cookie, other.fakes[3].manifest })
+		check := func(what string, err error) {
+			t.Helper()
+			if tlog.ClassOf(err) != tlog.Unavailable || errors.Is(err, stor.ErrEmpty) || errors.Is(err, stor.ErrConfig) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		_, err := f.pool.Survey(t.Context(), f.vdisk)
+		check("survey", err)
+		_, err = f.pool.Vdisks(t.Context())
+		check("vdisks", err)
+		f.close()
+		f.revive()
+		_, err = stor.Open(t.Context(), f.cfg, f.servers())
+		check("open", err)
+	})
+}

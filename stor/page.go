@@ -56,7 +56,7 @@ func (v *View) place(ctx context.Context, pos tlog.Position) (*page, *place, err
 		if pg.asked == n {
 			class = tlog.Corrupt
 		}
-		return nil, nil, tlog.WithClass(class, fmt.Errorf("stor: vdisk %v: position %d: of %d shard servers %d answer, and fewer than %d shards are known: %w", v.vdisk, pos, n, pg.asked, v.pool.manifest.K, orNone(pg.why)))
+		return nil, nil, tlog.WithClass(class, fmt.Errorf("stor: vdisk %v: position %d: of %d shard servers %d answer, and fewer than %d shards are known: %w", v.vdisk, pos, n, pg.asked, v.pool.manifest.K, pg.why))
 	}
 	return pg, pl, nil
 }
@@ -148,9 +148,9 @@ func (v *View) load(ctx context.Context, pg *page) error {
 			errs = append(errs, fmt.Errorf("%s: %w", v.pool.slotName(slot), a.err))
 		}
 	}
-	pg.why = errors.Join(errs...)
+	pg.why = because(errs)
 	if pg.asked < m.R() {
-		return tlog.Unavailablef("stor: vdisk %v: positions %d to %d: %d of %d shard servers answer, %d are needed: %w", v.vdisk, first, pg.last, pg.asked, m.P(), m.R(), orNone(pg.why))
+		return tlog.Unavailablef("stor: vdisk %v: positions %d to %d: %d of %d shard servers answer, %d are needed: %w", v.vdisk, first, pg.last, pg.asked, m.P(), m.R(), pg.why)
 	}
 	pg.places = make([]place, pg.last-first+1)
 	for i := range pg.places {

@@ -144,7 +144,7 @@ func (p *Pool) Vdisks(ctx context.Context) ([]tlog.UUID, error) {
 		known = append(known, list...)
 	}
 	if votes < p.manifest.R() {
-		return nil, tlog.Unavailablef("stor: vdisks: %d of %d shard servers answer, %d are needed: %w", votes, p.manifest.P(), p.manifest.R(), errors.Join(errs...))
+		return nil, tlog.Unavailablef("stor: vdisks: %d of %d shard servers answer, %d are needed: %w", votes, p.manifest.P(), p.manifest.R(), because(errs))
 	}
 	slices.SortFunc(known, func(a, b tlog.UUID) int { return slices.Compare(a[:], b[:]) })
 	return slices.Compact(known), nil

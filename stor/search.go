@@ -318,7 +318,7 @@ func (s *search) halted(h takeover.Halt) error {
 			errs = append(errs, fmt.Errorf("%s: %w", s.pool.slotName(slot), err))
 		}
 	}
-	why := errors.Join(errs...)
+	why := because(errs)
 	class := tlog.Unavailable
 	if h.Everyone {
 		class = tlog.Corrupt
@@ -328,18 +328,11 @@ func (s *search) halted(h takeover.Halt) error {
 	case takeover.ReasonTooFew:
 		return tlog.Unavailablef("stor: vdisk %v: %d of %d shard servers answer, %d are needed: %w", s.vdisk, h.Have, m.P(), h.Need, why)
 	case takeover.ReasonDamaged:
-		return tlog.WithClass(class, fmt.Errorf("stor: vdisk %v: position %d: %d good shards, %d are needed; what is damaged or out of reach may have been acknowledged, so nothing is decided without more servers: %w", s.vdisk, h.Position, h.Have, h.Need, orNone(why)))
+		return tlog.WithClass(class, fmt.Errorf("stor: vdisk %v: position %d: %d good shards, %d are needed; what is damaged or out of reach may have been acknowledged, so nothing is decided without more servers: %w", s.vdisk, h.Position, h.Have, h.Need, why))
 	case takeover.ReasonLost:
-		return tlog.WithClass(class, fmt.Errorf("stor: vdisk %v: position %d was acknowledged, and too few shard servers hold it: %w", s.vdisk, h.Position, orNone(why)))
+		return tlog.WithClass(class, fmt.Errorf("stor: vdisk %v: position %d was acknowledged, and too few shard servers hold it: %w", s.vdisk, h.Position, why))
 	case takeover.ReasonRefused:
 		return fmt.Errorf("stor: vdisk %v: position %d: %w", s.vdisk, h.Position, s.refusal)
 	}
 	return tlog.Fatalf("stor: vdisk %v: no higher epoch is left", s.vdisk)
-}
-
-func orNone(err error) error {
-	if err == nil {
-		return errors.New("every server answered")
-	}
-	return err
 }
