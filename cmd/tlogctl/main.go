@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -44,6 +45,10 @@ func command() *cobra.Command {
 		Short:         "look at, verify and restore the logs of virtual disks",
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return storage.Usage(errors.New("want a command; see tlogctl --help"))
+		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			return t.storage.ReadConfig(cmd.Flags())
 		},
@@ -52,9 +57,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().BoolVar(&t.json, "json", false, "one JSON object a line on standard output")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return storage.Usage(err) })
 	root.AddCommand(t.restoreCommand(), t.lsCommand(), t.infoCommand(), t.verifyCommand(), t.dumpCommand(), t.storesCommand(), t.keyCommand())
-	for _, c := range root.Commands() {
-		checkArgs(c)
-	}
+	checkArgs(root)
 	return root
 }
 
@@ -66,7 +69,7 @@ func checkArgs(c *cobra.Command) {
 			return nil
 		}
 		if err := want(cmd, args); err != nil {
-			return storage.Usage(fmt.Errorf("%s: %w; see tlogctl %s --help", cmd.Name(), err, cmd.Name()))
+			return storage.Usage(fmt.Errorf("%s: %w; see %s --help", cmd.Name(), err, cmd.CommandPath()))
 		}
 		return nil
 	}

@@ -74,7 +74,7 @@ func start(t testing.TB, name string, args ...string) *process {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("%s printed:\n%s", filepath.Base(name), tail(p.out.String()))
+			t.Logf("%s (%v) printed:\n%s", filepath.Base(name), p.err, tail(p.out.String()))
 		}
 	})
 	return p
