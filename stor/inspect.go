@@ -25,15 +25,19 @@ func (v *View) Inspect(ctx context.Context, pos tlog.Position) ([]Damage, error)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	good := make([]bool, v.pool.manifest.N())
-	blamed := make([]bool, v.pool.manifest.N())
-	var damaged []Damage
+	return v.judge(pos, pl, answers), nil
+}
+
+// judge tells damage from what is in order.
+func (v *View) judge(pos tlog.Position, pl *place, answers []shardAnswer) []Damage {
+	n := v.pool.manifest.N()
+	good, blamed := make([]bool, n), make([]bool, n)
 	silent := 0 // servers that may hold what nobody else does
+	var damaged []Damage
 	for slot, a := range answers {
-		claimed := int(pl.index[slot])
-		err := a.err
+		claimed, err := int(pl.index[slot]), a.err
 		switch {
-		case err == nil && a.shard.Digest == pl.digest && a.shard.Index < len(good) && (a.shard.Index == claimed || claimed == indexMaybe):
+		case err == nil && a.shard.Digest == pl.digest && a.shard.Index < n && (a.shard.Index == claimed || claimed == indexMaybe):
 			good[a.shard.Index] = true
 			continue
 		case claimed == indexNone && (err == nil || isDamage(err)):
@@ -46,17 +50,17 @@ func (v *View) Inspect(ctx context.Context, pos tlog.Position) ([]Damage, error)
 		} else {
 			silent++
 		}
-		damaged = append(damaged, Damage{v.vdisk, pos, v.pool.slotName(slot), max(claimed, -1), err})
+		damaged = append(damaged, Damage{v.vdisk, pos, v.pool.slotName(slot), max(claimed, indexNone), err})
 	}
 	for i := range good {
-		if !good[i] && !blamed[i] {
-			if silent--; silent >= 0 {
-				continue
-			}
+		if good[i] || blamed[i] {
+			continue
+		}
+		if silent--; silent < 0 {
 			damaged = append(damaged, Damage{v.vdisk, pos, v.homeWithout(pl, i), i, fmt.Errorf("stor: shard %d: %w", i, ErrAbsent)})
 		}
 	}
-	return damaged, nil
+	return damaged
 }
 
 func (v *View) inspect(ctx context.Context, slot int, pos tlog.Position) shardAnswer {

@@ -35,6 +35,7 @@ type search struct {
 	log     *Log
 	errs    []error // by slot: the last
 	refusal error   // of verify
+	torn    bool    // halted for damage or loss, which a writer may have feigned
 }
 
 // searchAnswer is an event, with what the core does not need to know.
@@ -319,6 +320,7 @@ func (s *search) halted(h takeover.Halt) error {
 		}
 	}
 	why := because(errs)
+	s.torn = h.Reason == takeover.ReasonDamaged || h.Reason == takeover.ReasonLost
 	class := tlog.Unavailable
 	if h.Everyone {
 		class = tlog.Corrupt

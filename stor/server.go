@@ -154,6 +154,7 @@ type Refusal struct {
 	Err    error // what the server said
 }
 
+// Error names the server and gives its words.
 func (r *Refusal) Error() string { return fmt.Sprintf("stor: %s: %v", r.Server, r.Err) }
 
 // Unwrap gives the server's own words.

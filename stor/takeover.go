@@ -41,7 +41,7 @@ func (p *Pool) Takeover(ctx context.Context, vdisk tlog.UUID, verify func(contex
 func (p *Pool) Survey(ctx context.Context, vdisk tlog.UUID) (*View, error) {
 	s := p.newSearch(vdisk, false)
 	err := s.run(ctx)
-	if err != nil && ctx.Err() == nil {
+	if s.torn && ctx.Err() == nil {
 		// Claims and shards are read at different moments: a takeover in
 		// between looks like damage, once.
 		s = p.newSearch(vdisk, false)

@@ -6,15 +6,30 @@ import (
 	"tlog/internal/core/appending"
 )
 
-func TestScripts(t *testing.T) {
-	strict := appending.Config{P: 3, N: 3, W: 3, Epoch: 5}
-	spare := appending.Config{P: 4, N: 3, W: 3, Epoch: 5}
-	loose := appending.Config{P: 3, N: 3, W: 2, Epoch: 5}
-	for _, c := range []struct {
-		name string
-		cfg  appending.Config
-		text string
-	}{
+// one is a script with its pool.
+type one struct {
+	name string
+	cfg  appending.Config
+	text string
+}
+
+func runAll(t *testing.T, scripts []one) {
+	for _, c := range scripts {
+		t.Run(c.name, func(t *testing.T) { run(t, c.cfg, c.text) })
+	}
+}
+
+// strict has no spare; spare has one; loose commits with one index less.
+func pools() (strict, spare, loose appending.Config) {
+	return appending.Config{P: 3, N: 3, W: 3, Epoch: 5},
+		appending.Config{P: 4, N: 3, W: 3, Epoch: 5},
+		appending.Config{P: 3, N: 3, W: 2, Epoch: 5}
+}
+
+// What is sent where, and what counts.
+func TestCounting(t *testing.T) {
+	strict, spare, loose := pools()
+	runAll(t, []one{
 		{"W distinct indices commit, the prefix in order", strict, `
 			publish 1 → 1.0>0, hedge 1, 1.1>1, 1.2>2
 			publish 2 → 2.0>0, hedge 2, 2.1>1, 2.2>2
@@ -48,6 +63,38 @@ func TestScripts(t *testing.T) {
 			publish 2 → 2.1>1, hedge 2, 2.2>2, 2.0>0
 			s0 ok 1.0 → committed 1, release 1
 		`},
+		{"the index a server has counts, the other one goes elsewhere", spare, `
+			publish 1 → 1.0>0, hedge 1, 1.1>1, 1.2>2
+			s0 index 1.0 2 → 1.0>3
+			s1 ok 1.1 →
+			s3 ok 1.0 → committed 1
+			s2 ok 1.2 → release 1
+		`},
+		{"distinct indices count, not replies", spare, `
+			publish 1 → 1.0>0, hedge 1, 1.1>1, 1.2>2
+			late 1 → 1.0>3, hedge 1
+			s3 ok 1.0 →
+			s0 ok 1.0 →
+			s1 ok 1.1 →
+			s2 ok 1.2 → committed 1, release 1
+		`},
+		{"with min-shards a missing server stops nothing, and a late one gets no more work", loose, `
+			publish 1 → 1.0>0, hedge 1, 1.1>1, 1.2>2
+			s0 ok 1.0 →
+			s1 ok 1.1 → committed 1
+			late 1 →
+			publish 2 → 2.0(c1)>0, hedge 2, 2.1(c1)>1
+			s0 ok 2.0 →
+			s1 ok 2.1 → committed 2, release 2
+			s2 unknown 1 → wait 2 1, release 1
+		`},
+	})
+}
+
+// What is done when a server does not store.
+func TestFailures(t *testing.T) {
+	strict, spare, _ := pools()
+	runAll(t, []one{
 		{"no answer is not an acknowledgement: probed, then sent again", strict, `
 			publish 1 → 1.0>0, hedge 1, 1.1>1, 1.2>2
 			s1 ok 1.1 →
@@ -82,21 +129,6 @@ func TestScripts(t *testing.T) {
 			s0 ok 1.0 →
 			publish 2 → 2.0>0, hedge 2, 2.1>1, 2.2>2
 			s0 unknown 2 → wait 0 1
-		`},
-		{"the index a server has counts, the other one goes elsewhere", spare, `
-			publish 1 → 1.0>0, hedge 1, 1.1>1, 1.2>2
-			s0 index 1.0 2 → 1.0>3
-			s1 ok 1.1 →
-			s3 ok 1.0 → committed 1
-			s2 ok 1.2 → release 1
-		`},
-		{"distinct indices count, not replies", spare, `
-			publish 1 → 1.0>0, hedge 1, 1.1>1, 1.2>2
-			late 1 → 1.0>3, hedge 1
-			s3 ok 1.0 →
-			s0 ok 1.0 →
-			s1 ok 1.1 →
-			s2 ok 1.2 → committed 1, release 1
 		`},
 		{"a duplicate makes room for an index that has no server left", spare, `
 			publish 1 → 1.0>0, hedge 1, 1.1>1, 1.2>2
@@ -143,6 +175,17 @@ func TestScripts(t *testing.T) {
 			s2 unknown 1 → wait 2 1, 1.2>3
 			s3 unknown 1 → wait 3 1
 		`},
+		{"an index that cannot be is a server that is not believed", strict, `
+			publish 1 → 1.0>0, hedge 1, 1.1>1, 1.2>2
+			s0 index 1.0 3 → wait 0 slow 1
+		`},
+	})
+}
+
+// Who goes on, and who stops.
+func TestFencing(t *testing.T) {
+	strict, _, _ := pools()
+	runAll(t, []one{
 		{"a server that missed the takeover is fenced, then asked again", strict, `
 			publish 1 → 1.0>0, hedge 1, 1.1>1, 1.2>2
 			publish 2 → 2.0>0, hedge 2, 2.1>1, 2.2>2
@@ -189,16 +232,13 @@ func TestScripts(t *testing.T) {
 			s1 ok 1.1 →
 			s2 ok 1.2 → release 1
 		`},
-		{"with min-shards a missing server stops nothing, and a late one gets no more work", loose, `
-			publish 1 → 1.0>0, hedge 1, 1.1>1, 1.2>2
-			s0 ok 1.0 →
-			s1 ok 1.1 → committed 1
-			late 1 →
-			publish 2 → 2.0(c1)>0, hedge 2, 2.1(c1)>1
-			s0 ok 2.0 →
-			s1 ok 2.1 → committed 2, release 2
-			s2 unknown 1 → wait 2 1, release 1
-		`},
+	})
+}
+
+// Positions that a takeover found are appended again.
+func TestAdoption(t *testing.T) {
+	strict, spare, _ := pools()
+	runAll(t, []one{
 		{"adoption: good shards are only renewed, bad and missing ones written", spare, `
 			publish 1 2+ 0- . . → 1.2*>0, hedge 1, 1.0!>1, 1.1>3
 			s0 ok 1.2 →
@@ -226,13 +266,7 @@ func TestScripts(t *testing.T) {
 		{"adoption: the bytes of a damaged duplicate are of no use to anybody", strict, `
 			publish 1 0+ 0- 1+ → 1.0*>0, hedge 1, 1.1*>2, 1.2!>1
 		`},
-		{"an index that cannot be is a server that is not believed", strict, `
-			publish 1 → 1.0>0, hedge 1, 1.1>1, 1.2>2
-			s0 index 1.0 3 → wait 0 slow 1
-		`},
-	} {
-		t.Run(c.name, func(t *testing.T) { run(t, c.cfg, c.text) })
-	}
+	})
 }
 
 func TestMissingTellsWhyNothingMoves(t *testing.T) {
