@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +107,16 @@ func TestRealAdmission(t *testing.T) {
 				}
 				own(t, s)
 				mustAppend(t, s, shard(1, 100))
+				mustHold(t, s, shard(1, 100))
+				if v, err := s.Vdisks(t.Context()); err != nil || len(v) != 1 {
+					t.Errorf("vdisks: %v, %v", v, err)
+				}
+				if b, err := s.Shard(t.Context(), vdisk, 1, 4); err != nil || string(b) != "head" {
+					t.Errorf("shard: %q, %v", b, err)
+				}
+				if space, err := s.Space(t.Context()); err != nil || space.Used == 0 || space.Total == 0 {
+					t.Errorf("space: %+v, %v", space, err)
+				}
 				return
 			}
 			mustRefuse(t, err, test.code, test.want...)
@@ -114,7 +126,7 @@ func TestRealAdmission(t *testing.T) {
 }
 
 // permissions is the rule of docs/format-redis.md.
-const permissions = "+info +config|get +script|load +eval +evalsha +get +set +mget +getrange +strlen +exists +del +rename +persist +hset +hmget +sadd +sismember +smembers +dbsize +keys +select +ping"
+const permissions = "+info +config|get +script|load +eval +evalsha +get +set +mget +getrange +strlen +exists +del +rename +persist +hset +hmget +sadd +smembers +dbsize +keys +select"
 
 // TestReadOnlyAdmission: what cannot be trusted with new shards can be read.
 func TestReadOnlyAdmission(t *testing.T) {
@@ -198,6 +210,68 @@ func TestWrongType(t *testing.T) {
 	if got := r.Do("EXISTS", fmt.Sprintf("tlog:{%v}:d:%020d", vdisk, 1)); got != ":0" {
 		t.Error("a shard was published without its meta")
 	}
+}
+
+// TestMetaWithoutShard: a digest whose shard was deleted is not held.
+func TestMetaWithoutShard(t *testing.T) {
+	r := redistest.Start(t)
+	s := dial(t, r.Addr, redis.Options{})
+	own(t, s)
+	mustAppend(t, s, shard(1, 100))
+	r.Do("DEL", fmt.Sprintf("tlog:{%v}:d:%020d", vdisk, 1))
+	q := shard(1, 0)
+	q.Head = nil
+	mustRefuse(t, appendOne(t, s, q), stor.NoData)
+	mustAppend(t, s, shard(1, 100))
+	mustHold(t, s, shard(1, 100))
+}
+
+// TestRetriesWrite: what repeats an earlier request is written too, so that its
+// answer waits for an fsync.
+func TestRetriesWrite(t *testing.T) {
+	r := redistest.Start(t)
+	s := dial(t, r.Addr, redis.Options{})
+	own(t, s)
+	mustAppend(t, s, shard(1, 100))
+	other := shard(1, 0)
+	other.Head, other.Index = nil, 4
+	for name, again := range map[string]func() error{
+		"append": func() error { return appendOne(t, s, shard(1, 100)) },
+		"append without data": func() error {
+			q := shard(1, 0)
+			q.Head = nil
+			return appendOne(t, s, q)
+		},
+		"append of another index": func() error { mustRefuse(t, appendOne(t, s, other), stor.HasIndex); return nil },
+		"fence": func() error {
+			_, err := s.Fence(t.Context(), &stor.FenceRequest{Identity: me, Owner: owner, Vdisk: vdisk})
+			return err
+		},
+		"init": func() error { return s.Init(t.Context(), me.Cookie, manifest) },
+	} {
+		before := logSize(t, r)
+		if err := again(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if after := logSize(t, r); after <= before {
+			t.Errorf("%s again wrote nothing", name)
+		}
+	}
+}
+
+func logSize(t *testing.T, r *redistest.Server) (n int64) {
+	files, err := filepath.Glob(filepath.Join(r.Dir, "appendonlydir", "*.incr.aof"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		st, err := os.Stat(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += st.Size()
+	}
+	return n
 }
 
 func TestOutOfMemory(t *testing.T) {

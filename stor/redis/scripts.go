@@ -44,12 +44,11 @@ local none = '00000000000000000000'
 `
 
 // fenceText: KEYS[2] ctl, KEYS[3] tlog:vdisks; ARGV[3] epoch, ARGV[4] owner,
-// ARGV[5] vdisk.
+// ARGV[5] vdisk. SADD comes first: it may still find a key of another type.
 const fenceText = `
 local c = redis.call('HMGET', KEYS[2], 'epoch', 'owner', 'head', 'commit')
 local epoch, owner, head, commit = c[1] or none, c[2] or '', c[3] or none, c[4] or none
 if epoch > ARGV[3] or (epoch == ARGV[3] and owner ~= ARGV[4]) then return 'FENCED ' .. epoch .. ' ' .. owner end
-redis.call('SISMEMBER', KEYS[3], ARGV[5])
 redis.call('SADD', KEYS[3], ARGV[5])
 redis.call('HSET', KEYS[2], 'epoch', ARGV[3], 'owner', ARGV[4], 'head', head, 'commit', commit)
 return 'OK ' .. ARGV[3] .. ' ' .. ARGV[4] .. ' ' .. head .. ' ' .. commit
