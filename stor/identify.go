@@ -17,25 +17,34 @@ type identifying struct {
 }
 
 // identify asks a server who it is and books the answer: whether it may vote,
-// and in which slot. Callers that come while it runs share the answer.
+// and in which slot. Callers that come while it runs share the answer, unless
+// it is a failure: that may be one of before they came.
 func (p *Pool) identify(ctx context.Context, a *agent) error {
+	joined, err := p.identifyOnce(ctx, a)
+	if joined && err != nil && ctx.Err() == nil {
+		_, err = p.identifyOnce(ctx, a)
+	}
+	return err
+}
+
+func (p *Pool) identifyOnce(ctx context.Context, a *agent) (joined bool, err error) {
 	p.mu.Lock()
 	f := a.flight
-	if f == nil {
+	if joined = f != nil; !joined {
 		f = &identifying{done: make(chan struct{})}
 		a.flight = f
 		if !p.spawn(func() { p.identifyNow(a, f) }) {
 			a.flight = nil
 			p.mu.Unlock()
-			return errClosed
+			return false, errClosed
 		}
 	}
 	p.mu.Unlock()
 	select {
 	case <-f.done:
-		return f.err
+		return joined, f.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return joined, ctx.Err()
 	}
 }
 

@@ -172,3 +172,79 @@ func TestVdisksAreThoseThatRServersKnow(t *testing.T) {
 		}
 	})
 }
+
+// A server that lost some of what it held does not vote: what it lacks may
+// have been acknowledged.
+func TestWhoLostSomethingDoesNotVote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 2, 1, 0, 4)
+		defer f.close()
+		f.commit(f.takeover(), 3)
+		f.fakes[0].set(func() { f.fakes[0].down = errLost })
+		f.verify()
+		f.fakes[1].set(func() { trouble["emptied of shards"](f.fakes[1]) })
+		if _, err := f.pool.Survey(t.Context(), f.vdisk); tlog.ClassOf(err) != tlog.Unavailable {
+			t.Errorf("survey: %v", err)
+		}
+		if _, err := f.pool.Takeover(t.Context(), f.vdisk, accept); tlog.ClassOf(err) != tlog.Unavailable {
+			t.Errorf("takeover: %v", err)
+		}
+	})
+}
+
+// With fewer than R servers a claim that lost against a newer one could pass
+// for the log's, even if there are k shards of it.
+func TestReadsNeedRServersToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 1, 1, 0, 3)
+		defer f.close()
+		f.commit(f.takeover(), 3)
+		v, err := f.pool.Survey(t.Context(), f.vdisk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, s := range f.fakes {
+			s.set(func() {
+				if i > 0 {
+					s.down = errLost
+				}
+			})
+		}
+		if _, err := v.Read(t.Context(), 1); tlog.ClassOf(err) != tlog.Unavailable {
+			t.Errorf("with one of three servers: %v", err)
+		}
+		f.heal()
+		if _, err := v.Read(t.Context(), 1); err != nil {
+			t.Errorf("when they are back: %v", err)
+		}
+	})
+}
+
+func TestAShardOfAnotherAggregationIsDamage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 4, 2, 0, 6)
+		defer f.close()
+		f.commit(f.takeover(), 3)
+		v := f.verify()
+		other := seal(t, f.pool, f.vdisk, 2, f.chain[0].digest, []byte("never published"))
+		named := 0
+		for _, s := range f.fakes[:2] {
+			i := s.stored[f.vdisk][2].meta.Index
+			head, body := other.Shard(i)
+			s.set(func() { s.stored[f.vdisk][2].data = append(head, body...) })
+		}
+		r, err := v.Read(t.Context(), 2)
+		if err != nil || !bytes.HasPrefix(r.Data, f.data[1]) {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		for _, d := range r.Damaged {
+			if (d.Server == "s0" || d.Server == "s1") && d.Position == 2 && tlog.ClassOf(d.Err) == tlog.Corrupt {
+				named++
+			}
+		}
+		damaged, err := v.Inspect(t.Context(), 2)
+		if err != nil || len(damaged) != 2 || named == 0 {
+			t.Errorf("read names %+v, inspect %+v, %v", r.Damaged, damaged, err)
+		}
+	})
+}
