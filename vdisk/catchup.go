@@ -104,7 +104,9 @@ func (r *replay) write() error {
 	}
 	r.unmarked += int64(r.bytes)
 	r.batch, r.bytes = r.batch[:0], 0
-	r.d.tell(float64(r.at.Sequence-r.from)/float64(r.head.Sequence-r.from), r.head)
+	if r.at.Sequence < r.head.Sequence {
+		r.d.tell(float64(r.at.Sequence-r.from)/float64(r.head.Sequence-r.from), r.head)
+	}
 	if r.unmarked < r.d.cfg.MarkerBytes {
 		return nil
 	}

@@ -39,6 +39,10 @@ type serve struct {
 
 func serveCommand() *cobra.Command {
 	s := &serve{given: pflag.NewFlagSet("storage", pflag.ContinueOnError)}
+	return s.command()
+}
+
+func (s *serve) command() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve VDISK --size SIZE",
 		Short: "a live disk whose every write is logged",
@@ -181,7 +185,11 @@ func (s *serve) parameters(base string) ([]string, error) {
 		"takeover=" + strconv.FormatBool(s.takeover),
 	}
 	var failed error
-	s.given.Visit(func(f *pflag.Flag) {
+	// Visit would miss them: they were parsed as flags of the command.
+	s.given.VisitAll(func(f *pflag.Flag) {
+		if !f.Changed {
+			return
+		}
 		value := f.Value.String()
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			value = strings.Join(list.GetSlice(), ",")
