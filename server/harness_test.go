@@ -178,7 +178,12 @@ func start(t testing.TB, s *store, change func(*server.Config)) *running {
 		err := srv.Shutdown(ctx)
 		return errors.Join(err, <-served)
 	})
-	t.Cleanup(func() { _ = r.stop() })
+	t.Cleanup(func() {
+		_ = r.stop()
+		if used, _ := srv.BudgetInUse(); used != 0 {
+			t.Errorf("%d bytes of the memory budget are lost", used)
+		}
+	})
 	return r
 }
 

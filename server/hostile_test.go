@@ -24,7 +24,7 @@ func liveHeap() int64 {
 
 // Eight bytes that announce a frame of gigabytes must not be believed.
 func TestAnnouncedLengthsAllocateNothing(t *testing.T) {
-	r := start(t, newStore(t), nil)
+	r := start(t, newStore(t), func(c *server.Config) { c.HandshakeTimeout = time.Hour })
 	before := liveHeap()
 	bombs := [][]byte{
 		{0, 0, 0, 0, 0xff, 0xff, 0xff, 0x1f},

@@ -41,20 +41,15 @@ func (k *known) session() session.Head {
 // that may not attach changes nothing: it is judged by what is read without
 // fencing, and by the machine again afterwards.
 func (s *Server) load(ctx context.Context, g greeting) (*owner, error) {
-	uuid := g.vdisk.UUID(s.cfg.Pool.Manifest().Pool, 0)
-	view, err := s.cfg.Pool.Survey(ctx, uuid)
+	k, err := s.survey(ctx, g.vdisk)
 	if err != nil {
-		return nil, fmt.Errorf("server: find the log: %w", err)
-	}
-	k := known{vdisk: g.vdisk, uuid: uuid}
-	if err := s.read(ctx, view, &k); err != nil {
 		return nil, err
 	}
 	if r := session.Judge(k.disk, k.session(), &g.attach, false); r != nil {
 		return nil, (*refusedError)(r)
 	}
-	taken := known{vdisk: g.vdisk, uuid: uuid, key: k.key}
-	log, err := s.cfg.Pool.Takeover(ctx, uuid, func(ctx context.Context, v *stor.View, f *stor.Fetched) error {
+	taken := known{vdisk: g.vdisk, uuid: k.uuid, key: k.key}
+	log, err := s.cfg.Pool.Takeover(ctx, k.uuid, func(ctx context.Context, v *stor.View, f *stor.Fetched) error {
 		return s.adopt(ctx, v, f, &taken)
 	})
 	if err != nil {
@@ -65,6 +60,16 @@ func (s *Server) load(ctx context.Context, g greeting) (*owner, error) {
 		return nil, err
 	}
 	return s.own(log, &taken), nil
+}
+
+// survey reads what is stored of a vdisk, without fencing.
+func (s *Server) survey(ctx context.Context, vdisk tlog.VdiskID) (*known, error) {
+	k := &known{vdisk: vdisk, uuid: vdisk.UUID(s.cfg.Pool.Manifest().Pool, 0)}
+	view, err := s.cfg.Pool.Survey(ctx, k.uuid)
+	if err != nil {
+		return nil, fmt.Errorf("server: find the log: %w", err)
+	}
+	return k, s.read(ctx, view, k)
 }
 
 // prepare reads the log that was taken over, or creates it.

@@ -90,6 +90,8 @@ func (o *owner) act(a session.Action) error {
 		o.srv.discard(a.Payload.(*payload))
 	case session.Barrier:
 		o.srv.tasks.Go(func() { o.barrier(a.Head) })
+	case session.Recheck:
+		o.srv.tasks.Go(func() { o.recheck(a.Attach) })
 	case session.Welcome:
 		o.welcome(a)
 	case session.Reply:
@@ -190,6 +192,24 @@ func (o *owner) barrier(h session.Head) {
 		return
 	}
 	o.step(session.BarrierDone{})
+}
+
+// recheck reads where the stored log ends, for an attach that would be refused.
+func (o *owner) recheck(a session.Attach) {
+	ctx, cancel := context.WithTimeoutCause(o.life, o.srv.cfg.AttachTimeout, errSlow)
+	defer cancel()
+	e := session.Rechecked{Attach: a}
+	k, err := o.srv.survey(ctx, o.vdisk)
+	if err != nil {
+		e.Problem = err.Error()
+	} else {
+		e.Head = k.session()
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.conns[a.Conn] != nil {
+		o.stepLocked(e)
+	}
 }
 
 // committed is told by the pipeline, in order, what is durable.

@@ -32,7 +32,9 @@ func waitFor(t testing.TB, what string, cond func() bool) {
 // acknowledges nothing; when they return it goes on by itself.
 func TestStalledStore(t *testing.T) {
 	s := newStore(t)
-	r := start(t, s, func(c *server.Config) { c.MemoryBudget = 32 << 20 })
+	r := start(t, s, func(c *server.Config) {
+		c.MemoryBudget, c.MessageTimeout = 32<<20, 200*time.Millisecond // waiting for memory is not the peer's fault
+	})
 	h := makeHistory("v", 48, 1<<20) // more than the budget and the sockets hold
 	p := dial(t, r.addr)
 	p.attach(schema.Hello{Vdisk: "v", Client: alice})
@@ -147,8 +149,9 @@ func TestLoadEndsWithItsClient(t *testing.T) {
 	})
 	_ = p.c.Close()
 	waitFor(t, "the connection ends", func() bool { return r.Metrics.Connections.Load() == 0 })
-	if n := r.Vdisks(); n != 0 {
-		t.Errorf("%d vdisks owned for nobody", n)
+	resume()
+	if w := dial(t, r.addr).attach(schema.Hello{Vdisk: "v", Client: alice}); w.Epoch < 2 {
+		t.Errorf("epoch %d: the takeover went on for nobody", w.Epoch)
 	}
 }
 
@@ -181,6 +184,21 @@ func TestFencedByAnotherServer(t *testing.T) {
 	a.batch(h, 3, 4)
 	a.command(schema.MsgForceFlush, 4)
 	a.until(tlog.StatusFlushOK, 4)
+	// The second server does not know that it was fenced. What it would refuse for
+	// good, by its own log, it must find out about first.
+	again := schema.Hello{Vdisk: "v", Client: alice, Generation: 3, LastFlushed: 4, Chain: h.chains[4]}
+	if w := dial(t, second.addr).hello(again); w.Status != tlog.HandshakeMoved {
+		t.Errorf("a handshake that knows more than the fenced server: %v (%s), want moved", w.Status, w.Message)
+	}
+	w = dial(t, second.addr).attach(again)
+	if w.Generation != 4 || w.LastFlushed != 4 {
+		t.Errorf("at %d in generation %d, want 4 and 4", w.LastFlushed, w.Generation)
+	}
+	// One that it would accept fails on the barrier.
+	if w := dial(t, first.addr).hello(again); w.Status != tlog.HandshakeMoved {
+		t.Errorf("a handshake at the fenced server: %v (%s), want moved", w.Status, w.Message)
+	}
+	dial(t, first.addr).attach(again)
 }
 
 func TestIdleVdisksAreLetGoOf(t *testing.T) {

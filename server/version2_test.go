@@ -79,6 +79,19 @@ func TestRecvFailed(t *testing.T) {
 	}
 }
 
+// What a client still sends must not cost it the last answer.
+func TestLastAnswerIsNotLost(t *testing.T) {
+	t.Parallel()
+	r := start(t, newStore(t), nil)
+	h := makeHistory("v", 4, 1<<20)
+	p := dial(t, r.addr)
+	p.attach(schema.Hello{Vdisk: "v", Client: alice})
+	p.batch(h, 2, 4) // a gap, and more than sockets hold on their way
+	p.batch(h, 2, 4)
+	p.until(tlog.StatusRecvFailed, 0)
+	p.ended()
+}
+
 func TestHandshakesRefused(t *testing.T) {
 	s := newStore(t)
 	r := start(t, s, nil)

@@ -19,6 +19,11 @@ type Welcome struct {
 	Disk    Disk // with OK
 }
 
+// Recheck: read, without fencing, where the stored log ends; Rechecked answers
+// unless the connection ends first. The refusal that is due is a final one, and
+// a server that was fenced and does not know it must not give it.
+type Recheck struct{ Attach Attach }
+
 // Append: hand Records to the log, in this order. Whole: they are exactly the
 // records of Payload; else they must be encoded anew.
 type Append struct {
@@ -80,6 +85,7 @@ type Die struct{ Message string }
 
 func (Barrier) action() {}
 func (Welcome) action() {}
+func (Recheck) action() {}
 func (Append) action()  {}
 func (Drop) action()    {}
 func (Force) action()   {}

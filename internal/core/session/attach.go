@@ -77,6 +77,10 @@ func (m *Machine) attach(a Attach) {
 // for the barrier of the new generation.
 func (m *Machine) admit(a Attach) {
 	if r := Judge(m.disk, m.head, &a, m.anotherThan(&a)); r != nil {
+		if !a.proved && r.Status.Permanent() && r.Status != tlog.HandshakeInvalidRequest {
+			m.do(Recheck{a})
+			return
+		}
 		m.refuse(a.Conn, r)
 		return
 	}
@@ -90,6 +94,26 @@ func (m *Machine) admit(a Attach) {
 	}
 	m.pending = &admission{Attach: a, head: h}
 	m.do(Barrier{h})
+}
+
+// rechecked goes on with an attach that would be refused. A stored generation
+// that this machine did not give is another owner's: every attach makes one.
+func (m *Machine) rechecked(e Rechecked) {
+	known := m.head.Generation
+	if m.pending != nil {
+		known = m.pending.head.Generation
+	}
+	switch {
+	case e.Problem != "":
+		m.refuse(e.Attach.Conn, refusal(tlog.HandshakeUnavailable, "%s", e.Problem))
+	case e.Head.Generation > known && !m.dead:
+		r := refusal(tlog.HandshakeMoved, "another server has taken the vdisk over")
+		m.refuse(e.Attach.Conn, r)
+		m.failed(Failed{r.Status, r.Message})
+	default:
+		e.Attach.proved = true
+		m.attach(e.Attach)
+	}
 }
 
 // anotherThan reports whether the attached client is one that a may not
@@ -171,7 +195,6 @@ func (m *Machine) settle() {
 
 func (m *Machine) welcome(a Attach) {
 	m.attached = a
-	m.start = m.head.Last
 	m.want = m.done
 	if a.Version1 {
 		m.do(Note{a.Conn, "version-1 client: it is not checked that its history is the log's"})

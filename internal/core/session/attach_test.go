@@ -75,11 +75,13 @@ func TestTakeoverByAnotherClient(t *testing.T) {
 	h := makeHistory(3)
 	run(t, attached(t, session.Limits{}), []step{
 		{h.batch(1, 1, 2), "append 1-2\n1: RecvOK 2"},
-		{session.Attach{Conn: 2, Client: bob}, "2: refused, denied\n2: close"},
+		{session.Attach{Conn: 2, Client: bob}, "2: recheck"},
+		{stored(session.Attach{Conn: 2, Client: bob}, 1), "2: refused, denied\n2: close"},
 		{session.Attach{Conn: 3, Client: bob, Takeover: true}, "1: RecvFailed expected 3\n1: close\nbarrier generation 2 of b"},
 		{h.committed(2), ""},
 		{session.BarrierDone{}, "3: welcome at 2, generation 2"},
-		{session.Attach{Conn: 4, Client: alice, Generation: 1}, "4: refused, fenced\n4: close"},
+		{session.Attach{Conn: 4, Client: alice, Generation: 1}, "4: recheck"},
+		{stored(session.Attach{Conn: 4, Client: alice, Generation: 1}, 2), "4: refused, fenced\n4: close"},
 		{h.batch(3, 3, 3), "append 3-3\n3: RecvOK 3"},
 	})
 }
@@ -91,7 +93,8 @@ func TestAttachesWaitTheirTurn(t *testing.T) {
 		{session.Attach{Conn: 3, Client: bob}, ""},
 		{session.Attach{Conn: 4, Client: alice}, "4: refused, unavailable\n4: close"},
 		{session.BarrierDone{}, "1: welcome at 0, generation 1\n1: close\nbarrier generation 2 of a"},
-		{session.BarrierDone{}, "2: welcome at 0, generation 2\n3: refused, denied\n3: close"},
+		{session.BarrierDone{}, "2: welcome at 0, generation 2\n3: recheck"},
+		{stored(session.Attach{Conn: 3, Client: bob}, 2), "3: refused, denied\n3: close"},
 		{session.BarrierDone{}, ""},
 	})
 }
@@ -113,4 +116,36 @@ func TestAttachThatEndsEarly(t *testing.T) {
 	if !m.Idle() || m.Head().Generation != 2 {
 		t.Errorf("idle %v, generation %d, want true, 2", m.Idle(), m.Head().Generation)
 	}
+}
+
+// stored is the answer to a recheck: storage has that generation.
+func stored(a session.Attach, g tlog.Generation) session.Rechecked {
+	return session.Rechecked{Attach: a, Head: session.Head{Generation: g}}
+}
+
+// A fenced owner that does not know it must not refuse for good: the client
+// knows of a later attachment, at another server.
+func TestStaleOwnerFindsOut(t *testing.T) {
+	later := session.Attach{Conn: 2, Client: alice, Generation: 2}
+	m := attached(t, session.Limits{})
+	run(t, m, []step{
+		{later, "2: recheck"},
+		{stored(later, 2), "2: refused, moved\n2: close\n1: FlushFailed\n1: close\ndie"},
+		{stored(later, 2), "2: refused, unavailable\n2: close"},
+	})
+	run(t, attached(t, session.Limits{}), []step{ // it is the client that is wrong
+		{later, "2: recheck"},
+		{stored(later, 1), "2: refused, log behind client\n2: close"},
+	})
+	run(t, attached(t, session.Limits{}), []step{ // it cannot be said
+		{later, "2: recheck"},
+		{session.Rechecked{Attach: later, Problem: "down"}, "2: refused, unavailable\n2: close"},
+	})
+	run(t, attached(t, session.Limits{}), []step{ // the generation is this machine's own, on its way
+		{later, "2: recheck"},
+		{session.Attach{Conn: 3, Client: alice}, "1: close\nbarrier generation 2 of a"},
+		{stored(later, 2), ""},
+		{session.BarrierDone{}, "3: welcome at 0, generation 2\n3: close\nbarrier generation 3 of a"},
+		{session.BarrierDone{}, "2: welcome at 0, generation 3"},
+	})
 }

@@ -53,15 +53,12 @@ func (m *Machine) known(rs []tlog.Record, chain tlog.Hash) (fresh []tlog.Record,
 		if r.Sequence > m.head.Last {
 			return rs[i:], ""
 		}
-		if r.Sequence <= m.start {
-			continue
-		}
 		k := m.past.at(r.Sequence)
 		if k != nil && tlog.ChainNext(m.past.chainAt(r.Sequence-1), r) != k.chain {
 			return nil, fmt.Sprintf("record %d differs from the one received before: the histories differ", r.Sequence)
 		}
 	}
-	if end := rs[len(rs)-1].Sequence; end >= m.past.start && end >= m.start && chain != m.past.chainAt(end) {
+	if end := rs[len(rs)-1].Sequence; end >= m.past.start && chain != m.past.chainAt(end) {
 		return nil, fmt.Sprintf("the chain value at record %d differs from the one received before", end)
 	}
 	return nil, ""

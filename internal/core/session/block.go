@@ -195,12 +195,9 @@ func (m *Machine) bad(e Bad) {
 	}
 }
 
-// listFlushed tells a version-1 client that from … to are durable. It takes the
+// listFlushed tells a version-1 client that from … to, of its own numbering, are durable. It takes the
 // last of the list as its last flushed, so the list ends with the prefix's end.
 func (m *Machine) listFlushed(from, to tlog.Sequence) {
-	if m.done < m.head.Base || from < m.head.Base {
-		return
-	}
 	m.do(Reply{
 		Conn: m.attached.Conn, Status: tlog.StatusFlushOK, Listed: true,
 		From: m.toClient(from), To: m.toClient(to), Then: m.toClient(m.done),

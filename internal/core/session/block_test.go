@@ -118,6 +118,13 @@ func TestVersion1EarlyBlocks(t *testing.T) {
 		{block(1, 13), "1: gap true"},
 		{session.Detached{Conn: 1}, "drop 13\n1: gap false"},
 	})
+	version1(t, 10).run(t, []step{ // a server that stops, but waits for its log
+		{block(1, 10), "append 1-1 encoded anew\n1: RecvOK [10-10]"},
+		{block(1, 13), "1: gap true"},
+		{session.Stop{}, "drop 13\n1: gap false\nforce"},
+		{block(1, 11), "drop 11"},
+		{session.Committed{Last: 1}, "1: FlushOK [10-10]\n1: close"},
+	})
 	version1(t, 10).run(t, []step{ // a server that stops
 		{block(1, 13), "1: gap true"},
 		{session.Stop{}, "drop 13\n1: gap false\n1: close"},
@@ -189,6 +196,7 @@ func TestVersion1Numbering(t *testing.T) {
 		{block(2, 102), "append 3-3 encoded anew\n2: RecvOK [102-102]"},
 		{session.Committed{Last: 3}, "2: FlushOK [102-102]"},
 		// A reset to a lower first sequence stays in the same log.
+		{session.ForceFlush{Conn: 2, Sequence: 1 << 60}, fmt.Sprintf("2: ForceFlushReceived %d", 1<<60-99)},
 		{session.Attach{Conn: 3, Version1: true, First: 0, Reset: true}, "2: close\nbarrier generation 3, log 4 is client's 0"},
 		{session.BarrierDone{}, "3: note\n3: welcome at 3, generation 3"},
 		{session.ForceFlush{Conn: 3, Sequence: 0}, "3: ForceFlushReceived 4"},
@@ -223,8 +231,15 @@ func TestVersion1AfterRestart(t *testing.T) {
 			d.run(t, []step{{session.Attach{Conn: 1, Version1: true, First: c.first}, c.want}})
 		})
 	}
+	// It does not go behind its own first.
+	d := newDriver(session.New(session.Limits{}, session.Disk{BlockSize: 4096}, head, h.records[8:]))
+	d.run(t, []step{
+		{session.Attach{Conn: 1, Version1: true, First: 58}, "barrier generation 5, log 3 is client's 50"},
+		{session.BarrierDone{}, "1: note\n1: welcome at 12, generation 5"},
+		{block(1, 57), "drop 57\n1: RecvFailed [57-57]\n1: close"},
+	})
 	// A version-2 client follows: its chain value is the log's.
-	d := newDriver(session.New(session.Limits{}, session.Disk{BlockSize: 4096}, head, h.records[10:]))
+	d = newDriver(session.New(session.Limits{}, session.Disk{BlockSize: 4096}, head, h.records[10:]))
 	d.run(t, []step{
 		{session.Attach{Conn: 1, Client: alice, LastFlushed: 12, Chain: h.chains[12]}, "barrier generation 5 of a"},
 		{session.BarrierDone{}, "1: welcome at 12, generation 5"},
@@ -235,12 +250,14 @@ func TestVersion1AfterRestart(t *testing.T) {
 func TestVersion1BesideVersion2(t *testing.T) {
 	d := newDriver(attached(t, session.Limits{}))
 	d.run(t, []step{
-		{session.Attach{Conn: 2, Version1: true}, "2: refused, denied\n2: close"},
+		{session.Attach{Conn: 2, Version1: true}, "2: recheck"},
+		{stored(session.Attach{Conn: 2, Version1: true}, 1), "2: refused, denied\n2: close"},
 		{session.Detached{Conn: 1}, ""},
 		{session.Attach{Conn: 3, Version1: true}, "barrier generation 2, log 1 is client's 0"},
 		{session.BarrierDone{}, "3: note\n3: welcome at 0, generation 2"},
 		{session.Batch{Conn: 3, Payload: "batch"}, "drop batch"},
-		{session.Attach{Conn: 4, Client: bob}, "4: refused, denied\n4: close"},
+		{session.Attach{Conn: 4, Client: bob}, "4: recheck"},
+		{stored(session.Attach{Conn: 4, Client: bob}, 2), "4: refused, denied\n4: close"},
 	})
 }
 
@@ -257,5 +274,16 @@ func TestVersion1ForgetsWhatIsLongDurable(t *testing.T) {
 	d.run(t, []step{
 		{block(1, 5), "drop 5\n1: RecvOK [5-5]\n1: FlushOK [5-5] then 999"},
 		{other, "drop 900\n1: close"},
+	})
+}
+
+func TestVersion1PausesAtTheLimit(t *testing.T) {
+	d := newDriver(session.New(session.Limits{Unflushed: 2}, session.Disk{BlockSize: 4096}, newLog(), nil))
+	d.run(t, []step{
+		{session.Attach{Conn: 1, Version1: true}, "barrier generation 1, log 1 is client's 0"},
+		{session.BarrierDone{}, "1: note\n1: welcome at 0, generation 1"},
+		{block(1, 0), "append 1-1 encoded anew\n1: RecvOK [0-0]"},
+		{block(1, 1), "append 2-2 encoded anew\n1: RecvOK [1-1]\nforce\n1: pause"},
+		{session.Committed{Last: 1}, "1: FlushOK [0-0]\n1: resume"},
 	})
 }

@@ -24,6 +24,16 @@ type Attach struct {
 	// Version 1:
 	First uint64
 	Reset bool
+
+	proved bool // what a refusal would rest on was read from storage
+}
+
+// Rechecked answers Recheck: where the stored log ends, or why that cannot be
+// said now.
+type Rechecked struct {
+	Attach  Attach
+	Head    Head
+	Problem string
 }
 
 // BarrierDone: the aggregation of the last Barrier action is durable.
@@ -100,6 +110,7 @@ type Failed struct {
 type Stop struct{}
 
 func (Attach) event()        {}
+func (Rechecked) event()     {}
 func (BarrierDone) event()   {}
 func (GiveUp) event()        {}
 func (Detached) event()      {}

@@ -104,7 +104,7 @@ func (m *Machine) tell(before tlog.Sequence) {
 	switch {
 	case m.attached.Conn == 0:
 	case m.attached.Version1:
-		m.listFlushed(max(before+1, m.head.Base), m.done)
+		m.listFlushed(before+1, m.done)
 	default:
 		m.flushOK()
 	}

@@ -88,7 +88,6 @@ type Machine struct {
 	past   past          // records behind head that can still be compared
 
 	attached Attach // Conn 0: nobody
-	start    tlog.Sequence
 	pending  *admission
 	waiting  []Attach
 
@@ -141,6 +140,8 @@ func (m *Machine) Step(e Event) []Action {
 	switch e := e.(type) {
 	case Attach:
 		m.attach(e)
+	case Rechecked:
+		m.rechecked(e)
 	case BarrierDone:
 		m.barrierDone()
 	case GiveUp:

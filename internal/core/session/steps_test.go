@@ -50,6 +50,8 @@ func line(a session.Action) string {
 			return fmt.Sprintf("barrier generation %d, log %d is client's %d", a.Head.Generation, a.Head.Base, a.Head.First)
 		}
 		return fmt.Sprintf("barrier generation %d of %x", a.Head.Generation, a.Head.Client[0])
+	case session.Recheck:
+		return fmt.Sprintf("%d: recheck", a.Attach.Conn)
 	case session.Welcome:
 		if a.Status == tlog.HandshakeOK {
 			return fmt.Sprintf("%d: welcome at %d, generation %d", a.Conn, a.Head.Last, a.Head.Generation)
