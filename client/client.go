@@ -222,18 +222,10 @@ func (c *Client) act(a *window.Action) {
 		signal(c.advanced)
 	case window.Disconnect:
 		c.hangup(a.Err)
-	case window.Fail:
-		c.end(a.Err)
-	case window.Done:
-		c.end(ErrClosed)
+	case window.Fail, window.Done:
+		close(c.ended) // wakes everyone
+		c.stop()       // and lets the goroutines go
 	}
-}
-
-// end wakes everyone and lets the goroutines go.
-func (c *Client) end(err error) {
-	close(c.ended)
-	c.hangup(err)
-	c.stop()
 }
 
 // signal makes the receiver of a channel of capacity one look again.

@@ -295,11 +295,9 @@ func TestDeadServers(t *testing.T) {
 				c := open(t, f, nil)
 				begin := time.Now()
 				write(t, c, 1, 10)
-				f.set(func() { f.mute, f.deaf = false, nil })
-				if mute {
-					f.set(func() { f.mute = true })
-					time.AfterFunc(time.Second, func() { f.set(func() { f.mute = false }) })
-				}
+				synctest.Wait() // it has been read and not answered, or not even read
+				f.set(func() { f.deaf = nil })
+				time.AfterFunc(time.Second, func() { f.set(func() { f.mute = false }) }) // the flush is sent before
 				if err := c.Flush(ctx); err != nil {
 					t.Fatal(err)
 				}
@@ -320,6 +318,7 @@ func TestIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		c := open(t, f, nil)
+		<-time.After(time.Hour)
 		write(t, c, 1, 10)
 		if err := c.Flush(ctx); err != nil {
 			t.Fatal(err)
@@ -592,6 +591,42 @@ func TestClose(t *testing.T) {
 		wg.Wait()
 		f.check(int(c.Last()))
 	})
+	t.Run("tells OnFlushed everything", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake(t)
+			var told tlog.Sequence
+			c := open(t, f, func(cfg *client.Config) {
+				cfg.OnFlushed = func(s tlog.Sequence) { <-time.After(time.Minute); told = s }
+			})
+			write(t, c, 3, 10)
+			if err := c.Close(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if told != 3 {
+				t.Errorf("OnFlushed was told %d of 3", told)
+			}
+		})
+	})
+	t.Run("waits for the write in progress", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake(t)
+			stuck := &stuckConn{release: make(chan struct{})}
+			c := open(t, f, func(cfg *client.Config) {
+				cfg.Dial = func(ctx context.Context, s string) (conn net.Conn, err error) {
+					stuck.Conn, err = f.dial(ctx, s)
+					return stuck, err
+				}
+			})
+			write(t, c, 1, 10)
+			synctest.Wait()
+			time.AfterFunc(time.Minute, func() { close(stuck.release) })
+			begin := time.Now()
+			abandon(c)
+			if d := time.Since(begin); d != time.Minute {
+				t.Errorf("closed after %v, while a write used the data", d)
+			}
+		})
+	})
 	t.Run("nothing written, server gone", func(t *testing.T) {
 		f := newFake(t)
 		c := open(t, f, nil)
@@ -600,6 +635,20 @@ func TestClose(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// stuckConn has a second write that does not notice the connection's end.
+type stuckConn struct {
+	net.Conn
+	writes  int
+	release chan struct{}
+}
+
+func (c *stuckConn) Write(p []byte) (int, error) {
+	if c.writes++; c.writes > 1 {
+		<-c.release
+	}
+	return c.Conn.Write(p)
 }
 
 // TestWrongAnswers has a server that lies: nothing counts, and the client goes

@@ -79,9 +79,10 @@ type sender struct {
 	conn    net.Conn
 
 	batch   schema.Batch
-	tail    []byte   // commands that follow the batch
-	vecs    [][]byte // of the write
-	scratch []byte   // what of vecs is not records' data
+	tail    []byte      // commands that follow the batch
+	vecs    [][]byte    // of the write
+	scratch []byte      // what of vecs is not records' data
+	buffers net.Buffers // vecs, as WriteTo consumes it
 }
 
 func (s *sender) run(ctx context.Context) error {
@@ -140,8 +141,8 @@ func (s *sender) write() error {
 	if err := s.conn.SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
 		return err
 	}
-	buffers := net.Buffers(s.vecs)
-	_, err := buffers.WriteTo(s.conn)
+	s.buffers = s.vecs
+	_, err := s.buffers.WriteTo(s.conn)
 	clear(s.batch.Records) // let go of the data
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -37,9 +38,10 @@ type fake struct {
 	hellos     []schema.Hello
 	conns      []net.Conn
 	messages   int // on all connections
+	closed     bool
 
 	holdFlush bool                   // do not make anything durable
-	deaf      context.Context        // do not read after the welcome, until it ends
+	deaf      context.Context        // until it ends, read nothing after the welcome, and chatter
 	mute      bool                   // read, and answer nothing
 	cutAfter  int                    // close without an answer after so many messages; 0: never
 	discard   bool                   // do not keep or check records
@@ -54,8 +56,9 @@ func newFake(tb testing.TB) *fake {
 	return f
 }
 
-// close ends all connections and waits for their goroutines.
+// close ends all connections, refuses new ones, and waits for the goroutines.
 func (f *fake) close() {
+	f.set(func() { f.closed = true })
 	f.cut()
 	f.wg.Wait()
 }
@@ -104,7 +107,13 @@ func (f *fake) listen(network, address string) string {
 }
 
 func (f *fake) serve(c net.Conn) {
-	f.set(func() { f.conns = append(f.conns, c) })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		c.Close()
+		return
+	}
+	f.conns = append(f.conns, c)
 	f.wg.Go(func() {
 		defer c.Close()
 		err := f.session(c)
@@ -129,8 +138,7 @@ func (f *fake) session(c net.Conn) error {
 		return nil
 	}
 	if ctx := f.deafness(); ctx != nil {
-		<-ctx.Done()
-		return nil
+		return chatter(ctx, c)
 	}
 	var b schema.Batch
 	var buf []byte
@@ -168,6 +176,22 @@ func (f *fake) deafness() context.Context {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.deaf
+}
+
+// chatter answers what says nothing, once a second, and reads nothing.
+func chatter(ctx context.Context, c net.Conn) error {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return nil
+		}
+		if _, err := c.Write(schema.AppendResponse(nil, schema.Version2, &schema.Response{Status: tlog.StatusRecvOK, Epoch: 1})); err != nil {
+			return nil
+		}
+	}
 }
 
 // welcome attaches: what was received is made durable first.

@@ -25,8 +25,14 @@ func (c *Client) run(ctx context.Context) {
 	}
 }
 
-// logLost says that a connection ended, but not each time that a new one fails.
+// logLost says that a connection ended, but not each time that a new one fails,
+// nor when the client itself has ended: that is returned to its callers.
 func (c *Client) logLost(d window.Action, err error) {
+	select {
+	case <-c.ended:
+		return
+	default:
+	}
 	server := c.cfg.Servers[d.Server]
 	if d.Delay == 0 {
 		c.cfg.Logger.Warn("not connected", "server", server, "error", err)
