@@ -1,0 +1,184 @@
+//go:build e2e
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"path/filepath"
+	"testing"
+
+	"tlog"
+	"tlog/client"
+	"tlog/crypto"
+	"tlog/internal/redistest"
+	"tlog/server"
+	"tlog/stor"
+	"tlog/stor/file"
+	"tlog/stor/redis"
+)
+
+// The pool of every benchmark: the default, without its spare for Redis.
+const (
+	dataShards   = 4
+	parityShards = 2
+	shards       = dataShards + parityShards
+
+	vdisk    = tlog.VdiskID("bench")
+	diskSize = 1 << 30
+)
+
+// store is an initialised pool with its keys.
+type store struct {
+	pool  *stor.Pool
+	keys  *crypto.Keyring
+	redis []int // pids of its processes
+}
+
+// openStore makes a pool of kind null, file or redis, which ends with b.
+func openStore(b *testing.B, kind string) *store {
+	b.Helper()
+	s := &store{}
+	var err error
+	if s.keys, err = crypto.NewKeyring(); err != nil {
+		b.Fatal(err)
+	}
+	var servers []stor.Server
+	switch kind {
+	case "redis":
+		for range shards {
+			r := startRedis(b)
+			s.redis = append(s.redis, r.Pid)
+			c, err := redis.Dial(r.Addr, redis.Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			servers = append(servers, c)
+		}
+	default:
+		dir := b.TempDir()
+		for i := range shards + 1 {
+			f, err := file.Open(filepath.Join(dir, fmt.Sprintf("shard-%02d", i)), file.Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			servers = append(servers, f)
+			if kind == "null" {
+				servers[i] = newForgetful(f)
+			}
+		}
+	}
+	cfg := stor.Config{K: dataShards, M: parityShards, Check: check}
+	if _, err := stor.Init(b.Context(), cfg, servers); err != nil {
+		b.Fatal(err)
+	}
+	if s.pool, err = stor.Open(b.Context(), cfg, servers); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.pool.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return s
+}
+
+// startRedis starts a server that syncs every write. It does not rewrite its
+// file behind a measurement's back.
+func startRedis(b *testing.B) *redistest.Server {
+	return redistest.Start(b, "--auto-aof-rewrite-percentage", "0")
+}
+
+func check(b []byte, vdisk tlog.UUID, pos tlog.Position, headOnly bool) (stor.Checked, error) {
+	s, err := crypto.Check(b, vdisk, pos, headOnly)
+	if err != nil {
+		return stor.Checked{}, err
+	}
+	return stor.Checked{Digest: s.Digest, Prev: s.Header.Prev, Index: s.Index,
+		K: int(s.Header.K), M: int(s.Header.M), Head: s.Head, Body: s.Body}, nil
+}
+
+// forgetful acknowledges shards and keeps none: what is left of the path is
+// what it costs without a store.
+type forgetful struct {
+	stor.Server
+	answers chan func()
+	ended   chan struct{}
+}
+
+func newForgetful(s stor.Server) *forgetful {
+	f := &forgetful{Server: s, answers: make(chan func(), 1024), ended: make(chan struct{})}
+	go func() {
+		defer close(f.ended)
+		for answer := range f.answers {
+			answer()
+		}
+	}()
+	return f
+}
+
+func (f *forgetful) Append(_ context.Context, r *stor.AppendRequest, done func(stor.Meta, error)) {
+	m := stor.Meta{Position: r.Position, Epoch: r.Epoch, Digest: r.Digest, Index: r.Index}
+	f.answers <- func() { done(m, nil) }
+}
+
+func (f *forgetful) Close() error {
+	close(f.answers)
+	<-f.ended
+	return f.Server.Close()
+}
+
+// attach starts a server on s and a client on it, over loopback. stop makes
+// everything durable and ends both.
+func (s *store) attach(b *testing.B) (c *client.Client, stop func()) {
+	b.Helper()
+	srv, err := server.New(server.Config{Pool: s.pool, Keys: s.keys})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(context.Background(), ln) }()
+	c, err = client.Open(b.Context(), client.Config{Servers: []string{ln.Addr().String()}, Vdisk: vdisk, DiskSize: diskSize})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return c, func() {
+		b.Helper()
+		ctx := context.Background()
+		if err := errors.Join(c.Close(ctx), srv.Shutdown(ctx), <-served); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// content is incompressible, and longer than a processor's second-level cache
+// and than what a compressor looks back.
+var content = random(16 << 20)
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(b)
+	return b
+}
+
+// writer logs records of one size, one behind the other over the disk.
+type writer struct {
+	c    *client.Client
+	size int
+	at   int
+}
+
+func (w *writer) write(b *testing.B) {
+	data := content[w.at%len(content):][:w.size]
+	if _, err := w.c.Append(context.Background(), tlog.OpWrite, uint64(w.at), uint32(w.size), data); err != nil {
+		b.Fatal(err)
+	}
+	w.at = (w.at + w.size) % diskSize
+}
