@@ -1,0 +1,100 @@
+//go:build nbdkit
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tlog"
+	"tlog/client"
+	"tlog/cmd/internal/storage"
+	"tlog/player"
+	"tlog/vdisk"
+)
+
+func TestParameters(t *testing.T) {
+	p := newSettings()
+	if err := p.check(); err == nil {
+		t.Error("nothing given, and accepted")
+	}
+	for _, kv := range [][2]string{
+		{"vdisk", "v"}, {"size", "1048576"}, {"base", "/b"}, {"server", "x:1,unix:/s"}, {"takeover", "true"},
+		{"flush-deadline", "5s"}, {"storage-addresses", "a:1,b:2@3"}, {"data-shards", "2"},
+	} {
+		if err := p.set(kv[0], kv[1]); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := p.check(); err != nil {
+		t.Error(err)
+	}
+	d, s := p.disk, p.storage
+	if d.Vdisk != "v" || d.Size != 1<<20 || d.Base != "/b" || !slices.Equal(d.Servers, []string{"x:1", "unix:/s"}) || !d.Takeover || d.FlushDeadline != 5*time.Second {
+		t.Errorf("disk %+v", d)
+	}
+	if !slices.Equal(s.StorageAddresses, []string{"a:1", "b:2@3"}) || s.DataShards != 2 || !s.Given() {
+		t.Errorf("storage %+v", s)
+	}
+	for _, kv := range [][2]string{{"size", "1G"}, {"takeover", "perhaps"}, {"flush-deadline", "5"}, {"data-shards", "x"}, {"bogus", "1"}} {
+		if err := p.set(kv[0], kv[1]); err == nil {
+			t.Errorf("%s=%s accepted", kv[0], kv[1])
+		}
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{errors.New("x"), storage.ExitFailed},
+		{vdisk.ErrBase, storage.ExitConfig},
+		{vdisk.ErrBehind, storage.ExitConfig},
+		{client.ErrRefused, storage.ExitConfig},
+		{client.ErrFenced, storage.ExitFenced},
+		{client.ErrDenied, storage.ExitFenced},
+		{tlog.Corruptf("%w", client.ErrLogBehind), storage.ExitIntegrity},
+		{tlog.Corruptf("%w", vdisk.ErrDiverged), storage.ExitIntegrity},
+		{tlog.Unavailablef("x"), storage.ExitServers},
+		{client.ErrNotFlushed, storage.ExitNotFlushed},
+	} {
+		if got := exitCode(fmt.Errorf("vdisk: %w", c.err)); got != c.want {
+			t.Errorf("%v: exit %d, want %d", c.err, got, c.want)
+		}
+	}
+}
+
+// A storage that is not the server's is refused before a record is read.
+func TestCompare(t *testing.T) {
+	p := &past{vdisk: "v"}
+	at := client.Point{Sequence: 7, Chain: tlog.Hash{1}}
+	if err := p.compare(player.Info{Last: 7, Chain: tlog.Hash{1}}, at); err != nil {
+		t.Error(err)
+	}
+	for _, info := range []player.Info{{Last: 6, Chain: tlog.Hash{1}}, {Last: 8, Chain: tlog.Hash{1}}, {Last: 7}} {
+		if err := p.compare(info, at); tlog.ClassOf(err) != tlog.Corrupt {
+			t.Errorf("%+v: %v", info, err)
+		}
+	}
+}
+
+func TestURI(t *testing.T) {
+	for _, c := range []struct {
+		at   unix.Sockaddr
+		want string
+	}{
+		{&unix.SockaddrInet4{Port: 7, Addr: [4]byte{127, 0, 0, 1}}, "nbd://127.0.0.1:7"},
+		{&unix.SockaddrInet6{Port: 7, Addr: [16]byte{15: 1}}, "nbd://[::1]:7"},
+		{&unix.SockaddrUnix{Name: "/run/x"}, "nbd+unix:///?socket=/run/x"},
+	} {
+		if got := uri(c.at); got != c.want {
+			t.Errorf("got %s, want %s", got, c.want)
+		}
+	}
+}
