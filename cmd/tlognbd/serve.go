@@ -63,7 +63,7 @@ func (s *serve) command() *cobra.Command {
 	f.StringVar(&s.listen, "listen", "127.0.0.1:10809", "where NBD clients connect: HOST:PORT or unix:PATH")
 	f.BoolVar(&s.insecure, "insecure", false, "listen on addresses that other hosts reach: NBD asks nobody for a password")
 	f.DurationVar(&s.deadline, "flush-deadline", 30*time.Second, "what is not durable by then is an I/O error for the guest")
-	f.IntVar(&s.threads, "threads", 32, "requests served at once for a connection")
+	f.IntVar(&s.threads, "threads", 16, "requests served at once for a connection: more let more reads pass waiting flushes, and cost speed")
 	s.storage.Register(s.given, false)
 	f.AddFlagSet(s.given)
 	return c
