@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	redigo "github.com/gomodule/redigo/redis"
+
 	"tlog"
 	"tlog/internal/redistest"
 	"tlog/stor"
@@ -224,6 +226,37 @@ func TestMetaWithoutShard(t *testing.T) {
 	mustRefuse(t, appendOne(t, s, q), stor.NoData)
 	mustAppend(t, s, shard(1, 100))
 	mustHold(t, s, shard(1, 100))
+}
+
+// TestTornShard: a temporary key that is missing, or not as long as was said,
+// publishes nothing.
+func TestTornShard(t *testing.T) {
+	r := redistest.Start(t)
+	own(t, dial(t, r.Addr, redis.Options{}))
+	c, err := redigo.Dial("tcp", r.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, test := range []struct{ held, size, want string }{
+		{"", "4", "NODATA"}, {"abc", "4", "NODATA"}, {"abcde", "4", "NODATA"}, {"abcd", "4", "OK"},
+	} {
+		if _, err := c.Do("SET", "tmp", test.held); err != nil {
+			t.Fatal(err)
+		}
+		if test.held == "" {
+			r.Do("DEL", "tmp")
+		}
+		got, err := redigo.String(c.Do("EVAL", redis.AppendScript(), 5, "tlog:id", fmt.Sprintf("tlog:{%v}:ctl", vdisk), "m", "d", "tmp",
+			me.Cookie.String(), fmt.Sprintf("%020d", 1), fmt.Sprintf("%020d", owner.Epoch), owner.ID.String(), fmt.Sprintf("%020d", 1),
+			"000", fmt.Sprintf("%064x", 1), fmt.Sprintf("%020d", 0), test.size, "0"))
+		if word, _, _ := strings.Cut(got, " "); err != nil || word != test.want {
+			t.Errorf("%q of %s bytes: %q, %v; want %s", test.held, test.size, got, err, test.want)
+		}
+		if published := r.Do("EXISTS", "d") == ":1"; published != (test.want == "OK") {
+			t.Errorf("%q of %s bytes: published is %v", test.held, test.size, published)
+		}
+	}
 }
 
 // TestRetriesWrite: what repeats an earlier request is written too, so that its

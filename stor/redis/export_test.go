@@ -22,3 +22,6 @@ func (s *Server) Outcome(r *stor.AppendRequest, reply any, said error) (stor.Met
 
 // ParseMeta reads the value of a meta key.
 var ParseMeta = parseMeta
+
+// AppendScript is the text of the append script.
+func AppendScript() string { return newScripts(false).append.text }

@@ -294,7 +294,10 @@ func TestBodyStaysTheCallers(t *testing.T) {
 	if err := <-answer; !errors.Is(err, context.Canceled) || tlog.ClassOf(err) != tlog.Unclassified {
 		t.Errorf("append: %v", err)
 	}
-	mustAppend(t, s, shard(3, 10))
+	mustAppend(t, s, shard(3, 10)) // answered behind the first
+	if len(answer) > 0 || len(behind) > 0 {
+		t.Error("an append was answered again, when its answer came")
+	}
 }
 
 // slow stops reading after most bytes until it is released.
