@@ -36,10 +36,8 @@ type model struct {
 	log        []tlog.Record
 	chains     []tlog.Hash // after record i+1
 	durable    int
-	told       int // highest FlushOK or welcome said
 	generation tlog.Generation
 	session    bool // it takes records on the present connection
-	byeAt      bool
 	resends    int
 
 	moves int // events and messages, to see when nothing happens any more
