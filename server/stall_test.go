@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -226,6 +227,13 @@ func TestShutdownWithPeersThatDoNotGo(t *testing.T) {
 	r := start(t, newStore(t), nil)
 	dial(t, r.addr).attach(schema.Hello{Vdisk: "v", Client: alice})
 	dial(t, r.addr).send([]byte{0, 0, 0, 0})
+	deaf := dial(t, r.addr) // asks for ever, and reads nothing
+	deaf.attach(schema.Hello{Vdisk: "w", Client: alice})
+	flood := bytes.Repeat(schema.AppendCommand(nil, schema.MsgForceFlush, 1), 1000)
+	for err := error(nil); err == nil; {
+		_ = deaf.c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		_, err = deaf.c.Write(flood)
+	}
 	begun := time.Now()
 	if err := r.stop(); err != nil {
 		t.Error(err)
