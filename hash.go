@@ -68,6 +68,15 @@ func ParseUUID(s string) (UUID, error) {
 	return u, nil
 }
 
+// MarshalText writes the form of String, in JSON too.
+func (u UUID) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// UnmarshalText reads the form of String.
+func (u *UUID) UnmarshalText(b []byte) (err error) {
+	*u, err = ParseUUID(string(b))
+	return err
+}
+
 // NameUUID is the version-5 UUID of name in the space of u.
 func (u UUID) NameUUID(name string) UUID {
 	h := sha1.New()

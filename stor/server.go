@@ -155,6 +155,7 @@ type Refusal struct {
 }
 
 // Error names the server and gives its words.
+// Error names the server and gives its words.
 func (r *Refusal) Error() string { return fmt.Sprintf("stor: %s: %v", r.Server, r.Err) }
 
 // Unwrap gives the server's own words.

@@ -56,7 +56,7 @@ var homes = map[string][]string{
 var exactHomes = map[string]bool{"github.com/klauspost/reedsolomon": true}
 
 // unlayered packages are no part of the product.
-func unlayered(f *File) bool { return f.in("internal/lint", "test") }
+func unlayered(f *File) bool { return f.in("internal/lint", "internal/redistest", "test") }
 
 // layerOf finds the layer of a directory.
 func layerOf(dir string) (int, bool) {

@@ -59,7 +59,7 @@ func (s *stack) writeAll() []moment {
 func (s *stack) fio(name, socket string, offset int64, args ...string) {
 	s.t.Helper()
 	run(s.t, "fio", append([]string{"--name=" + name, "--ioengine=nbd", "--uri=" + uri(socket),
-		fmt.Sprintf("--offset=%d", offset), "--iodepth=16", "--verify=crc32c", "--do_verify=1", "--verify_fatal=1"}, args...)...)
+		fmt.Sprintf("--offset=%d", offset), "--iodepth=16", "--verify=crc32c", "--do_verify=1", "--verify_fatal=1", "--verify_state_save=0"}, args...)...)
 }
 
 // makeFilesystem makes an ext4 image of a real directory tree.

@@ -74,7 +74,7 @@ func (s *stack) fioUntil(socket string, stop chan struct{}) int {
 		}
 		out, code := try(s.t, "timeout", "-s", "KILL", "240", "fio", fmt.Sprintf("--name=round%d", round), "--ioengine=nbd",
 			"--uri="+uri(socket), "--rw=randwrite", "--bsrange=4k-64k", "--offset=64m", "--size=16m", "--iodepth=8",
-			fmt.Sprintf("--randseed=%d", round), "--fsync=32", "--verify=crc32c", "--do_verify=1", "--verify_fatal=1")
+			fmt.Sprintf("--randseed=%d", round), "--fsync=32", "--verify=crc32c", "--do_verify=1", "--verify_fatal=1", "--verify_state_save=0")
 		if strings.Contains(out, "nbd_connect_uri:") { // the disk was just dead: nothing was written
 			continue
 		}

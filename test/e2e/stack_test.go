@@ -52,13 +52,14 @@ func newRedis(t testing.TB) *pool {
 
 // stack is a running tlogserver and a disk that is protected by it.
 type stack struct {
-	t      testing.TB
-	pool   *pool
-	addr   string // of the server
-	socket string // of the disk
-	base   string
-	server *process
-	disk   *process
+	t         testing.TB
+	pool      *pool
+	addr      string // of the server
+	socket    string // of the disk
+	base      string
+	diskFlags []string
+	server    *process
+	disk      *process
 }
 
 const (
@@ -67,9 +68,9 @@ const (
 	fsSize   = 64 << 20 // ext4 in the first part of the disk, fio behind it
 )
 
-func newStack(t testing.TB, p *pool) *stack {
+func newStack(t testing.TB, p *pool, diskFlags ...string) *stack {
 	dir := t.TempDir()
-	s := &stack{t: t, pool: p, addr: freeAddr(t), socket: filepath.Join(dir, "nbd.sock"), base: filepath.Join(dir, "base.img")}
+	s := &stack{t: t, pool: p, diskFlags: diskFlags, addr: freeAddr(t), socket: filepath.Join(dir, "nbd.sock"), base: filepath.Join(dir, "base.img")}
 	s.startServer()
 	s.startDisk()
 	return s
@@ -90,7 +91,8 @@ func (s *stack) startServer() {
 func (s *stack) startDisk() {
 	s.t.Helper()
 	args := []string{"serve", vdisk, "--size", "192M", "--server", s.addr, "--base", s.base, "--listen", "unix:" + s.socket}
-	s.disk = start(s.t, bin(s.t, "tlognbd"), append(args, s.pool.flags...)...)
+	args = append(append(args, s.diskFlags...), s.pool.flags...)
+	s.disk = start(s.t, bin(s.t, "tlognbd"), args...)
 	eventually(s.t, "tlognbd serves", func() error {
 		select {
 		case <-s.disk.done:

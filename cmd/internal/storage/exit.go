@@ -50,6 +50,8 @@ func ExitCode(err error) int {
 		return ExitUsage
 	case errors.As(err, &config), errors.Is(err, crypto.ErrWrongKey), errors.Is(err, stor.ErrConfig), errors.Is(err, file.ErrLocked):
 		return ExitConfig
+	case errors.Is(err, stor.ErrFenced):
+		return ExitFenced
 	case tlog.ClassOf(err) == tlog.Corrupt:
 		return ExitIntegrity
 	case tlog.ClassOf(err) == tlog.Unavailable, errors.As(err, &answer), errors.Is(err, stor.ErrEmpty):

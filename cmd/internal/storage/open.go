@@ -37,12 +37,7 @@ func (f *Flags) OpenWriter(ctx context.Context, log *slog.Logger) (*Opened, erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	pool, err := f.openPool(ctx, log, true)
-	if errors.Is(err, stor.ErrEmpty) && len(f.StorageAddresses) == 0 {
-		if _, err = f.initPool(ctx, log); err == nil {
-			pool, err = f.openPool(ctx, log, true)
-		}
-	}
+	pool, err := f.openOrMake(ctx, log)
 	if err != nil {
 		return nil, f.explain(err)
 	}
@@ -87,9 +82,43 @@ func (f *Flags) openPool(ctx context.Context, log *slog.Logger, write bool) (*st
 	return stor.Open(ctx, f.poolConfig(log), servers)
 }
 
-// initPool prepares the servers that the flags name.
+// openOrMake is openPool for a writer; an embedded store that is not there yet,
+// or a store in memory, is made first.
+func (f *Flags) openOrMake(ctx context.Context, log *slog.Logger) (*stor.Pool, error) {
+	if f.Memory {
+		return f.memoryPool(ctx, log)
+	}
+	pool, err := f.openPool(ctx, log, true)
+	if !errors.Is(err, stor.ErrEmpty) || len(f.StorageAddresses) > 0 {
+		return pool, err
+	}
+	if _, err := f.initPool(ctx, log); err != nil {
+		return nil, err
+	}
+	return f.openPool(ctx, log, true)
+}
+
+func (f *Flags) memoryPool(ctx context.Context, log *slog.Logger) (*stor.Pool, error) {
+	servers, err := f.memoryServers()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := stor.Init(ctx, f.newPoolConfig(log), servers); err != nil {
+		return nil, errors.Join(err, closeAll(servers))
+	}
+	return stor.Open(ctx, f.poolConfig(log), servers)
+}
+
+// initPool prepares the servers that the flags name; of an embedded store it
+// makes the directories that are not there.
 func (f *Flags) initPool(ctx context.Context, log *slog.Logger) (*stor.Manifest, error) {
-	servers, err := f.servers(log, true)
+	var servers []stor.Server
+	var err error
+	if f.DataDir != "" {
+		servers, err = f.makeShardDirs(log)
+	} else {
+		servers, err = f.redisServers(true)
+	}
 	if err != nil {
 		return nil, err
 	}

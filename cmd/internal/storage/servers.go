@@ -16,13 +16,10 @@ import (
 	"tlog/stor/redis"
 )
 
-// servers makes the shard servers that the flags name; Redis servers are not
-// yet connected to.
+// servers makes the shard servers of an existing pool; Redis servers are not yet
+// connected to.
 func (f *Flags) servers(log *slog.Logger, write bool) ([]stor.Server, error) {
-	switch {
-	case f.Memory:
-		return f.memoryServers()
-	case f.DataDir != "":
+	if f.DataDir != "" {
 		return f.fileServers(log, write)
 	}
 	return f.redisServers(write)
@@ -41,8 +38,8 @@ func (f *Flags) memoryServers() ([]stor.Server, error) {
 	return list, nil
 }
 
-// fileServers opens the shard-NN directories of the data directory. A writer
-// makes them, k+m and a spare, where there is no store yet.
+// fileServers opens the shard-NN directories of the data directory;
+// stor.ErrEmpty if a writer finds none that is part of a store.
 func (f *Flags) fileServers(log *slog.Logger, write bool) ([]stor.Server, error) {
 	dirs, err := filepath.Glob(filepath.Join(f.DataDir, "shard-*"))
 	if err != nil {
@@ -54,15 +51,13 @@ func (f *Flags) fileServers(log *slog.Logger, write bool) ([]stor.Server, error)
 		return nil, err
 	}
 	size := poolSize(list)
-	switch {
-	case size == 0 && !write:
-		return nil, errors.Join(configf("%s holds no tlog store", f.DataDir), closeAll(list))
-	case size == 0:
-		// A first start, or one that was cut short.
-		if err := closeAll(list); err != nil {
-			return nil, err
+	if size == 0 {
+		// Nothing, or a first start that was cut short: Init makes the rest.
+		err := fmt.Errorf("%s: %w", f.DataDir, stor.ErrEmpty)
+		if !write {
+			err = configf("%s holds no tlog store", f.DataDir)
 		}
-		return f.makeShardDirs(log)
+		return nil, errors.Join(err, closeAll(list))
 	}
 	// Directories that are gone are shown as what they are: empty servers. They
 	// are not made again, so that nobody takes them for whole.
@@ -108,6 +103,7 @@ func (f *Flags) shardDir(i int) string {
 	return filepath.Join(f.DataDir, fmt.Sprintf("shard-%02d", i))
 }
 
+// makeShardDirs makes the directories of a new embedded store: k+m and a spare.
 func (f *Flags) makeShardDirs(log *slog.Logger) ([]stor.Server, error) {
 	k, m := f.shards()
 	if err := os.MkdirAll(f.DataDir, 0o700); err != nil {
