@@ -57,3 +57,23 @@ func BenchmarkOpen(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkHashRecord is the hash of each record, which client and server take
+// once each.
+func BenchmarkHashRecord(b *testing.B) {
+	for _, alg := range []struct {
+		name string
+		id   tlog.HashAlgorithm
+	}{{"blake2b", tlog.HashBlake2b}, {"sha256", tlog.HashSHA256}} {
+		for _, size := range []int{4 << 10, 64 << 10, 1 << 20} {
+			b.Run(fmt.Sprintf("%s/%dKiB", alg.name, size>>10), func(b *testing.B) {
+				data := pattern(size)
+				b.SetBytes(int64(size))
+				b.ReportAllocs()
+				for b.Loop() {
+					crypto.HashRecord(alg.id, data)
+				}
+			})
+		}
+	}
+}

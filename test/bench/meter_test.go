@@ -13,21 +13,25 @@ import (
 	"time"
 )
 
-// meter counts the processor time of this process and of others.
+// meter counts the processor time of this process and of others, and this
+// process' system calls that read or write: of sockets and of files.
 type meter struct {
 	b      *testing.B
 	pids   []int
 	own    time.Duration
 	others time.Duration
+	calls  int
 }
 
 func startMeter(b *testing.B, pids []int) *meter {
-	return &meter{b, pids, ownTime(b), timeOf(b, pids)}
+	return &meter{b, pids, ownTime(b), timeOf(b, pids), ownCalls(b)}
 }
 
-// report reports what was used since the start, for payload bytes.
+// report reports what was used since the start, by b.N operations on payload
+// bytes together.
 func (m *meter) report(payload int64) {
 	gb := float64(payload) / 1e9
+	m.b.ReportMetric(float64(ownCalls(m.b)-m.calls)/float64(m.b.N), "calls/op")
 	m.b.ReportMetric((ownTime(m.b)-m.own).Seconds()/gb, "cpu-s/GB")
 	if len(m.pids) > 0 {
 		m.b.ReportMetric((timeOf(m.b, m.pids)-m.others).Seconds()/gb, "redis-cpu-s/GB")
@@ -40,6 +44,18 @@ func ownTime(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func ownCalls(b *testing.B) int {
+	text, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var rchar, wchar, reads, writes int
+	if _, err := fmt.Sscanf(string(text), "rchar: %d\nwchar: %d\nsyscr: %d\nsyscw: %d", &rchar, &wchar, &reads, &writes); err != nil {
+		b.Fatalf("/proc/self/io: %v", err)
+	}
+	return reads + writes
 }
 
 // timeOf is the processor time of processes that run, in steps of 10 ms.

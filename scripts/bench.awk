@@ -1,0 +1,53 @@
+# Makes a table of the benchmarks of test/bench. S is what the stages of the
+# path cost alone, in seconds of processor time for a GB of records; S/measured
+# says how much of what the path costs is the stages themselves.
+
+function value(unit,    i) {
+	for (i = 3; i < NF; i += 2)
+		if ($(i + 1) == unit) return $i
+	return ""
+}
+
+function dash(v) { return v == "" ? "-" : v }
+
+function row(name, mbs, cpu, redis, allocs, calls, p50, p99) {
+	printf "%-44s %9s %9s %9s %9s %9s %9s %9s\n", name, dash(mbs), dash(cpu), dash(redis), dash(allocs), dash(calls), dash(p50), dash(p99)
+}
+
+/^cpu:/ { cpu = substr($0, 6) }
+
+/^Benchmark/ {
+	name = $1
+	sub(/^Benchmark/, "", name)
+	sub(/-[0-9]+$/, "", name)
+	n++
+	names[n] = name
+	mb[name] = value("MB/s"); used[name] = value("cpu-s/GB"); redis[name] = value("redis-cpu-s/GB")
+	allocs[name] = value("allocs/op"); calls[name] = value("calls/op")
+	p50[name] = value("p50-µs"); p99[name] = value("p99-µs")
+}
+
+END {
+	if (n == 0) {
+		print "bench: no results" > "/dev/stderr"
+		exit 1
+	}
+	print cpu
+	row("", "MB/s", "cpu-s/GB", "redis", "allocs/op", "calls/op", "p50 µs", "p99 µs")
+	for (i = 1; i <= n; i++) {
+		name = names[i]
+		row(name, mb[name], used[name], redis[name], allocs[name], calls[name], p50[name], p99[name])
+	}
+	s = 2 * used["Stage/hash"]
+	split("encode tcp decode s2 gcm erasure digests", stages, " ")
+	for (i in stages) s += used["Stage/" stages[i]]
+	printf "\n%-20s %9s %9s %9s\n", "4 KiB records", "S", "measured", "S/measured"
+	split("null file redis", kinds, " ")
+	for (i = 1; i <= 3; i++) {
+		bare = "Throughput/store=" kinds[i] "/bare"
+		path = "Throughput/store=" kinds[i] "/record=4KiB"
+		sum = s + used[bare] + redis[bare]
+		got = used[path] + redis[path]
+		if (got > 0) printf "%-20s %9.2f %9.2f %9.2f\n", "store=" kinds[i], sum, got, sum / got
+	}
+}
