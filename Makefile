@@ -52,6 +52,7 @@ bench: build         ## throughput, flush latency, restore; each stage alone
 	@sh scripts/bench.sh
 
 e2e: build           ## real clients, real Redis, real faults, end to end
+	$(GO) test -tags nbdkit -count=1 ./cmd/nbdkit-tlog-plugin
 	$(GO) test -tags e2e -count=1 -timeout 40m ./schema ./stor/redis ./test/e2e
 
 clean:               ## remove what make built

@@ -110,7 +110,6 @@ func (s *store) player(t testing.TB) *player.Log {
 type model struct {
 	disk   []byte
 	after  [][]byte // by sequence; 0 is the empty disk
-	times  []time.Time
 	points []client.Point
 }
 

@@ -25,6 +25,11 @@ stop() {
 trap 'stop; exit 0' INT TERM
 trap stop EXIT
 
+n=0
+until grep -q '^listening' "$log" || ! kill -0 "$server_pid" 2>/dev/null || [ $((n += 1)) -gt 100 ]; do
+	sleep 0.1
+done
+
 ./bin/tlognbd serve "$vdisk" --size 256M --server "$server" --listen "$nbd" \
 	--base "$data/$vdisk.img" --data-dir "$data" &
 disk_pid=$!
