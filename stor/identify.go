@@ -114,12 +114,25 @@ func (p *Pool) probe(ctx context.Context, slot int) (*agent, error) {
 		wg.Go(func() { errs[i] = p.identify(ctx, a) })
 	}
 	wg.Wait()
-	if a, err := p.at(slot); a != nil && err == nil {
+	a, err := p.at(slot)
+	if a != nil && err == nil {
 		return a, nil
-	} else if err != nil {
-		errs = append(errs, err)
 	}
-	return nil, fmt.Errorf("stor: %s: %w", p.slotName(slot), errors.Join(errs...))
+	if a == nil {
+		return nil, p.absence(slot, ask, errs)
+	}
+	return nil, fmt.Errorf("stor: %s: %w", p.slotName(slot), err)
+}
+
+// absence is why nobody is in a slot: what the server that is meant said, or
+// all that could be meant.
+func (p *Pool) absence(slot int, asked []*agent, errs []error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(asked, p.meant(slot)); i >= 0 && errs[i] != nil {
+		return errs[i]
+	}
+	return fmt.Errorf("stor: slot %d: %w", slot, errors.Join(errs...))
 }
 
 // unbound lists the servers that belong to no slot. p.mu is held.
@@ -144,22 +157,28 @@ func (p *Pool) at(slot int) (*agent, error) {
 	return a, a.err
 }
 
-// slotName names a slot by its server, or, when that has not shown up, by
-// the only one that can be meant.
+// meant is the server that a slot without one is likely to be: the only one
+// left, or the one at its place in the list, where Init put it. It serves
+// messages, never a decision. p.mu is held; nil: it could be any.
+func (p *Pool) meant(slot int) *agent {
+	if list := p.unbound(); len(list) == 1 {
+		return list[0]
+	}
+	if slot < len(p.agents) && p.agents[slot].slot < 0 {
+		return p.agents[slot]
+	}
+	return nil
+}
+
+// slotName names a slot by its server, or by the one that is meant.
 func (p *Pool) slotName(slot int) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if a := p.slots[slot]; a != nil {
 		return a.server.Name()
 	}
-	free := 0
-	for _, a := range p.slots {
-		if a == nil {
-			free++
-		}
-	}
-	if list := p.unbound(); len(list) == 1 && free == 1 {
-		return list[0].server.Name()
+	if a := p.meant(slot); a != nil {
+		return a.server.Name()
 	}
 	return fmt.Sprintf("slot %d", slot)
 }

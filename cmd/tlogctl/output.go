@@ -85,6 +85,7 @@ func place(d stor.Damage) string {
 		}
 		b.WriteString(": ")
 	}
-	fmt.Fprintf(&b, "%v", d.Err)
+	reason := strings.TrimPrefix(fmt.Sprint(d.Err), "stor: "+d.Server+": ")
+	b.WriteString(strings.ReplaceAll(reason, "\n", "; "))
 	return b.String()
 }

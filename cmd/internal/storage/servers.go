@@ -71,7 +71,10 @@ func (f *Flags) fileServers(log *slog.Logger, write bool) ([]stor.Server, error)
 	if err != nil {
 		return nil, errors.Join(err, closeAll(list))
 	}
-	return append(list, missing...), nil
+	// In the order of slots: messages name a missing one by its place.
+	list = append(list, missing...)
+	slices.SortFunc(list, func(a, b stor.Server) int { return strings.Compare(a.Name(), b.Name()) })
+	return list, nil
 }
 
 func openDirs(dirs []string, opt file.Options) ([]stor.Server, error) {
