@@ -94,7 +94,7 @@ func (p *Pool) Status(ctx context.Context) []ServerStatus {
 			list[slot] = all[i]
 			continue
 		}
-		list[slot] = ServerStatus{Slot: slot, Name: fmt.Sprintf("slot %d", slot), Err: errors.New("stor: no server that answers belongs here")}
+		list[slot] = p.vacant(slot, all)
 	}
 	for _, s := range all {
 		if s.Slot < 0 {
@@ -102,6 +102,19 @@ func (p *Pool) Status(ctx context.Context) []ServerStatus {
 		}
 	}
 	return list
+}
+
+// vacant is the status of a slot without a server: that of the one which is
+// meant, taken out of all.
+func (p *Pool) vacant(slot int, all []ServerStatus) ServerStatus {
+	p.mu.Lock()
+	i := slices.Index(p.agents, p.meant(slot))
+	p.mu.Unlock()
+	if i < 0 || all[i].Slot >= 0 {
+		return ServerStatus{Slot: slot, Name: fmt.Sprintf("slot %d", slot), Err: errors.New("stor: no server that answers belongs here")}
+	}
+	all[i].Slot = slot
+	return all[i]
 }
 
 func (p *Pool) statusOf(ctx context.Context, a *agent) ServerStatus {
