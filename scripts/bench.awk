@@ -10,8 +10,8 @@ function value(unit,    i) {
 
 function dash(v) { return v == "" ? "-" : v }
 
-function row(name, mbs, cpu, redis, allocs, calls, p50, p99) {
-	printf "%-44s %9s %9s %9s %9s %9s %9s %9s\n", name, dash(mbs), dash(cpu), dash(redis), dash(allocs), dash(calls), dash(p50), dash(p99)
+function row(name, us, mbs, cpu, redis, allocs, calls, p50, p99) {
+	printf "%-44s %10s %9s %9s %9s %9s %9s %9s %9s\n", name, us, dash(mbs), dash(cpu), dash(redis), dash(allocs), dash(calls), dash(p50), dash(p99)
 }
 
 /^cpu:/ { cpu = substr($0, 6) }
@@ -22,7 +22,7 @@ function row(name, mbs, cpu, redis, allocs, calls, p50, p99) {
 	sub(/-[0-9]+$/, "", name)
 	n++
 	names[n] = name
-	mb[name] = value("MB/s"); used[name] = value("cpu-s/GB"); redis[name] = value("redis-cpu-s/GB")
+	ns[name] = value("ns/op"); mb[name] = value("MB/s"); used[name] = value("cpu-s/GB"); redis[name] = value("redis-cpu-s/GB")
 	allocs[name] = value("allocs/op"); calls[name] = value("calls/op")
 	p50[name] = value("p50-µs"); p99[name] = value("p99-µs")
 }
@@ -33,10 +33,10 @@ END {
 		exit 1
 	}
 	print cpu
-	row("", "MB/s", "cpu-s/GB", "redis", "allocs/op", "calls/op", "p50 µs", "p99 µs")
+	row("", "µs/op", "MB/s", "cpu-s/GB", "redis", "allocs/op", "calls/op", "p50 µs", "p99 µs")
 	for (i = 1; i <= n; i++) {
 		name = names[i]
-		row(name, mb[name], used[name], redis[name], allocs[name], calls[name], p50[name], p99[name])
+		row(name, sprintf("%.1f", ns[name] / 1000), mb[name], used[name], redis[name], allocs[name], calls[name], p50[name], p99[name])
 	}
 	s = 2 * used["Stage/hash"]
 	split("encode tcp decode s2 gcm erasure digests", stages, " ")
