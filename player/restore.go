@@ -47,7 +47,7 @@ func (l *Log) Restore(ctx context.Context, p Point, t Target, fresh bool, progre
 	if err := l.needKeys(); err != nil {
 		return nil, err
 	}
-	r := &restore{log: l, target: t, fresh: fresh, until: p.Sequence, size: l.info.DiskSize}
+	r := &restore{log: l, target: t, fresh: fresh, out: gather{target: t}, until: p.Sequence, size: l.info.DiskSize}
 	r.report = Report{Point: p, DiskSize: l.info.DiskSize, Damaged: l.view.Damaged()}
 	if err := r.run(ctx, progress); err != nil {
 		return nil, err
@@ -66,6 +66,7 @@ type restore struct {
 	size   uint64        // of the disk; 0: unknown
 	done   coverage
 	gaps   []span // reused
+	out    gather
 	report Report
 }
 
@@ -134,7 +135,7 @@ func (r *restore) write(rec *tlog.Record) error {
 			}
 			continue
 		}
-		if _, err := r.target.WriteAt(rec.Data[g.from-rec.Offset:g.to-rec.Offset], int64(g.from)); err != nil {
+		if err := r.out.add(g.from, rec.Data[g.from-rec.Offset:g.to-rec.Offset]); err != nil {
 			return err
 		}
 		r.report.Bytes += int64(g.to - g.from)
@@ -182,8 +183,11 @@ func (r *Report) add(damaged []stor.Damage) {
 	}
 }
 
-// finish zeroes what no record ever named.
+// finish writes what is still collected, and zeroes what no record ever named.
 func (r *restore) finish() error {
+	if err := r.out.flush(); err != nil {
+		return err
+	}
 	r.gaps = r.done.add(span{0, r.report.DiskSize}, r.gaps[:0])
 	for _, g := range r.gaps {
 		if err := r.zero(g); err != nil {

@@ -1,0 +1,87 @@
+package player
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// writes is a target that remembers each write.
+type writes struct {
+	disk  [256]byte
+	calls []int64
+}
+
+func (w *writes) WriteAt(b []byte, off int64) (int, error) {
+	w.calls = append(w.calls, off)
+	return copy(w.disk[off:], b), nil
+}
+
+func (w *writes) Zero(int64, int64) error { panic("not called") }
+
+// TestGather writes pieces that tile parts of a disk, in any order: the bytes
+// must be right, and neighbours must be one write, in order of offsets.
+func TestGather(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var want [256]byte
+		var pieces []piece
+		runs, end := 0, -1
+		for at := 0; at < 240; {
+			n := rapid.IntRange(1, 8).Draw(t, "n")
+			if rapid.Bool().Draw(t, "written") {
+				data := bytes.Repeat([]byte{byte(1 + len(pieces))}, n)
+				copy(want[at:], data)
+				pieces = append(pieces, piece{uint64(at), data})
+				if at != end {
+					runs++
+				}
+				end = at + n
+			}
+			at += n
+		}
+		w := &writes{}
+		g := gather{target: w}
+		for _, p := range rapid.Permutation(pieces).Draw(t, "order") {
+			if err := g.add(p.off, slices.Clone(p.data)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(w.calls) > 0 {
+			t.Fatal("written before it had to be")
+		}
+		if err := g.flush(); err != nil {
+			t.Fatal(err)
+		}
+		if w.disk != want {
+			t.Fatal("the disk differs")
+		}
+		if len(w.calls) != runs || !slices.IsSorted(w.calls) {
+			t.Fatalf("writes at %v, want %d in order", w.calls, runs)
+		}
+	})
+}
+
+// TestGatherFull checks that collecting is bounded.
+func TestGatherFull(t *testing.T) {
+	w := &counting{}
+	g := gather{target: w}
+	data := make([]byte, 3<<20)
+	for i := range 40 {
+		if err := g.add(uint64(i)<<22, data); err != nil {
+			t.Fatal(err)
+		}
+		if len(g.arena) > gatherSize || cap(g.arena) > gatherSize {
+			t.Fatalf("%d bytes are held, the limit is %d", cap(g.arena), gatherSize)
+		}
+	}
+	if err := g.flush(); err != nil || w.bytes != 40*len(data) {
+		t.Errorf("%d bytes written, %v", w.bytes, err)
+	}
+}
+
+type counting struct{ bytes int }
+
+func (w *counting) WriteAt(b []byte, _ int64) (int, error) { w.bytes += len(b); return len(b), nil }
+func (w *counting) Zero(int64, int64) error                { return nil }
