@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -102,6 +103,16 @@ func (c *pageCache) use(number uint64) *page {
 		}
 	}
 	return nil
+}
+
+// keep takes a page that was loaded elsewhere, in place of the one it has.
+func (c *pageCache) keep(pg *page) {
+	pg.ready = make(chan struct{})
+	close(pg.ready)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pages = slices.DeleteFunc(c.pages, func(have *page) bool { return have.number == pg.number })
+	c.put(pg)
 }
 
 func (c *pageCache) put(pg *page) {
