@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"fmt"
-	"net"
 	"sync"
 
 	"tlog"
@@ -57,7 +56,7 @@ type Client struct {
 	ticket   uint64
 	session  Session
 	attaches uint64
-	conn     net.Conn // attached; its read deadline follows what the core expects
+	watch    *watch // of the attached connection
 	freed    tlog.Sequence
 	hangup   context.CancelCauseFunc // of the present attempt
 

@@ -22,7 +22,7 @@ const (
 	// DefaultWindowRecords is Config.WindowRecords when that is zero.
 	DefaultWindowRecords = 8192
 	// DefaultDialTimeout is Config.DialTimeout when that is zero.
-	DefaultDialTimeout = 10 * time.Second
+	DefaultDialTimeout = 4 * time.Second
 	// DefaultMaxBackoff is Config.MaxBackoff when that is zero.
 	DefaultMaxBackoff = 2 * time.Second
 )
@@ -37,10 +37,15 @@ const (
 
 	// answerTimeout bounds the wait for an answer that a server owes at once,
 	// and for a write to be taken. A server whose store is slow answers RecvOK
-	// all the same, so a connection silent for so long is dead.
-	answerTimeout = 30 * time.Second
+	// all the same, so a connection silent for so long is dead. A guest gives a
+	// flush half a minute: finding that out, and a handshake with the next
+	// server, must fit.
+	answerTimeout = 10 * time.Second
+	// stallTime is how long a flush may make no progress until the core is told.
+	// The second time in a row it looks for another server.
+	stallTime = 5 * time.Second
 	// handshakeTimeouts is how many DialTimeouts a handshake may take: the server
-	// takes the log over in it.
+	// takes the log over in it, and gives up before that (8 s by default).
 	handshakeTimeouts = 3
 )
 
@@ -78,7 +83,7 @@ type Config struct {
 	// WindowRecords bounds their number; 0: 8192.
 	WindowRecords int
 	// DialTimeout bounds one attempt to connect; the handshake that follows may take
-	// three times as long, since the server may have to take the log over; 0: 10 s.
+	// three times as long, since the server may have to take the log over; 0: 4 s.
 	DialTimeout time.Duration
 	// MaxBackoff is the longest pause between attempts; 0: 2 s.
 	MaxBackoff time.Duration

@@ -2,8 +2,10 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -52,24 +54,9 @@ func (c *Client) receive(attempt uint64, r *schema.Reader) error {
 		}
 		c.mu.Lock()
 		c.step(&e)
-		c.expect()
+		c.expect(true)
 		c.mu.Unlock()
 	}
-}
-
-// expect sets the read deadline to what the core expects. It is called with mu
-// held, so that a deadline for what was just sent is not cleared by an answer
-// to what was sent before.
-func (c *Client) expect() {
-	if c.conn == nil {
-		return
-	}
-	var t time.Time
-	if c.core.Expecting() {
-		t = time.Now().Add(answerTimeout)
-	}
-	// A connection that cannot set it has ended, and says so when it is read.
-	_ = c.conn.SetReadDeadline(t)
 }
 
 // sender writes what the core gives on one connection.
@@ -96,6 +83,9 @@ func (s *sender) run(ctx context.Context) error {
 			continue
 		}
 		if err := s.write(); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				s.client.do(&window.Event{Kind: window.Overdue, Attempt: s.attempt})
+			}
 			return fmt.Errorf("send: %w", err)
 		}
 		s.client.do(&window.Event{Kind: window.Written, Attempt: s.attempt})
@@ -124,7 +114,7 @@ func (s *sender) pull() bool {
 	if len(s.batch.Records) == 0 && len(s.tail) == 0 {
 		return false
 	}
-	c.expect()
+	c.expect(false)
 	return true
 }
 

@@ -68,13 +68,11 @@ func (c *Client) attempt(ctx context.Context, d window.Action) error {
 	if err != nil {
 		return attemptError(ctx, server, err)
 	}
-	if !c.attach(d, conn, welcome) {
+	if !c.attach(d, welcome) {
 		return attemptError(ctx, server, context.Canceled)
 	}
 	err = c.serve(ctx, hangup, d.Attempt, conn, r)
-	c.mu.Lock()
-	c.conn = nil
-	c.mu.Unlock()
+	c.stopWatch()
 	return attemptError(ctx, server, err)
 }
 
@@ -135,7 +133,7 @@ func (c *Client) handshake(conn net.Conn, r *schema.Reader, h window.Hello) (sch
 
 // attach reports the welcome to the core, and if that is content with it makes
 // it the session. It reports whether the connection is to be served.
-func (c *Client) attach(d window.Action, conn net.Conn, w schema.Welcome) bool {
+func (c *Client) attach(d window.Action, w schema.Welcome) bool {
 	s := Session{
 		Server: c.cfg.Servers[d.Server], Generation: w.Generation, Epoch: w.Epoch,
 		VdiskUUID: w.Vdisk, Durability: w.Durability, DiskSize: w.DiskSize, BlockSize: w.BlockSize,
@@ -149,8 +147,9 @@ func (c *Client) attach(d window.Action, conn net.Conn, w schema.Welcome) bool {
 		c.mu.Unlock()
 		return false
 	}
-	c.session, c.conn = s, conn
+	c.session = s
 	c.attaches++
+	c.startWatch(d.Attempt)
 	first := c.attaches == 1
 	c.mu.Unlock()
 

@@ -135,6 +135,7 @@ func (w *Window) advance(p Point, acts []Action) []Action {
 	w.cumOK = w.cumAt(p.Sequence)
 	w.flushed = p
 	w.failures, w.refusals = 0, 0
+	w.stalls, w.patience = 0, firstPatience
 	n := w.waitersUpTo(p.Sequence)
 	for _, x := range w.waiters[:n] {
 		acts = append(acts, Action{Kind: Resolve, Ticket: x.ticket})

@@ -79,6 +79,7 @@ func (w *Window) attach(m *Welcome) {
 	w.sent, w.received, w.cumSent = w.flushed.Sequence, w.flushed.Sequence, w.cumOK
 	w.creditRecs, w.creditByte = uint64(m.CreditRecords), m.CreditBytes
 	w.forced, w.forcedOK, w.syncsSent = 0, 0, 0
+	w.stalls, w.probing = 0, false
 	w.byeSent, w.busy = false, false
 	w.idle = false // a Pull follows Attached in any case
 	if w.cfg.DiskSize == 0 {
@@ -178,6 +179,33 @@ func (w *Window) onLost(e *Event, acts []Action) []Action {
 		return w.done(acts)
 	}
 	return w.dial(acts)
+}
+
+// onOverdue leaves a server that is silent: it, or the way to it, is dead, and
+// it would not answer a handshake either.
+func (w *Window) onOverdue(e *Event, acts []Action) []Action {
+	if e.Attempt != w.attempt || w.phase != phaseAttached || !w.Expecting() && !w.busy {
+		return acts
+	}
+	return w.disconnect(tlog.Unavailablef("window: the server does not answer any more"), true, acts)
+}
+
+// onStalled leaves a server that makes nothing durable, when there are others
+// and it was waited for long enough. Else it asks again, which a server that is
+// alive answers at once.
+func (w *Window) onStalled(e *Event, acts []Action) []Action {
+	if e.Attempt != w.attempt || !w.Flushing() {
+		return acts
+	}
+	w.stalls++
+	if w.stalls >= w.patience && w.cfg.Servers > 1 {
+		w.patience = min(2*w.patience, maxPatience)
+		return w.disconnect(tlog.Unavailablef("window: nothing becomes durable at the server, looking for another"), true, acts)
+	}
+	if w.forcedOK == w.forced {
+		w.forcedOK, w.probing = w.forced-1, true
+	}
+	return w.wake(acts)
 }
 
 // disconnect ends the present attempt for a reason of the window's own.

@@ -178,3 +178,66 @@ func TestOldAttemptsDoNotCount(t *testing.T) {
 		s.step(e, "")
 	}
 }
+
+// TestStalls has a server that is alive and makes nothing durable: it is asked
+// again, then left, each time after longer, until something is durable.
+func TestStalls(t *testing.T) {
+	s := attached(t, nil)
+	s.give(10, "given 1; wake")
+	s.step(Event{Kind: Stalled}, "") // nothing was asked for
+	s.flush(1, "")
+	s.pull("send 1-2; send-force-flush 2")
+	received := Response{Status: tlog.StatusForceFlushReceived, UpTo: Point{Sequence: 2}}
+	s.recvOK(2, "")
+	s.answer(received, "")
+	for moves := range 3 {
+		for range firstPatience<<moves - 1 {
+			s.step(Event{Kind: Stalled}, "wake")
+			if !s.w.Flushing() || s.w.Expecting() != (s.w.forcedOK < s.w.forced) {
+				t.Fatal("a probe is an answer that is expected")
+			}
+			s.pull("send-force-flush 2")
+			s.answer(received, "")
+			s.step(Event{Kind: Overdue}, "") // nothing is owed
+		}
+		s.step(Event{Kind: Stalled}, "disconnect")
+		s.step(Event{Kind: Lost}, fmt.Sprintf("dial #%d server %d after 0s", moves+2, (moves+1)%2))
+		s.w.failures = 0
+		s.step(s.welcome(0), "attached")
+		s.pull("send 1-2; send-force-flush 2")
+		s.recvOK(2, "")
+		s.answer(received, "")
+	}
+	s.flushOK(2, "resolve t1; free 2")
+	if s.w.patience != firstPatience {
+		t.Errorf("patience %d after progress", s.w.patience)
+	}
+}
+
+// TestTheOnlyServerIsNotLeft for being slow, but it is for being silent.
+func TestTheOnlyServerIsNotLeft(t *testing.T) {
+	s := attached(t, func(c *Config) { c.Servers = 1 })
+	s.flush(1, "wake")
+	s.pull("send 1-1; send-force-flush 1")
+	s.flushOK(0, "")
+	s.answer(Response{Status: tlog.StatusForceFlushReceived, UpTo: Point{Sequence: 1}}, "")
+	s.recvOK(1, "")
+	for range 3 * firstPatience {
+		s.step(Event{Kind: Stalled}, "wake")
+		s.pull("send-force-flush 1")
+		s.answer(Response{Status: tlog.StatusForceFlushReceived, UpTo: Point{Sequence: 1}}, "")
+	}
+	s.step(Event{Kind: Stalled}, "wake")
+	s.pull("send-force-flush 1")
+	s.step(Event{Kind: Overdue}, "disconnect")
+	s.step(Event{Kind: Lost}, "dial #2 server 0 after 0s")
+}
+
+// TestSilentServer is left for the next one, not tried again first.
+func TestSilentServer(t *testing.T) {
+	s := attached(t, nil)
+	s.give(10, "given 1; wake")
+	s.pull("send 1-1")
+	s.step(Event{Kind: Overdue}, "disconnect")
+	s.step(Event{Kind: Lost}, "dial #2 server 1 after 0s")
+}

@@ -39,6 +39,12 @@ const (
 	Written
 	// Answer reports a response. Attempt, Response.
 	Answer
+	// Overdue reports that an answer did not come, or a write was not taken, for
+	// long, though Expecting. Attempt.
+	Overdue
+	// Stalled reports that nothing became durable for long, though Flushing. It
+	// is due again after as long again. Attempt.
+	Stalled
 	// Close asks for an orderly end: everything durable, bye.
 	Close
 	// Abort ends at once. Err.
@@ -47,7 +53,7 @@ const (
 
 // String returns the kind's name, for traces.
 func (k EventKind) String() string {
-	names := [...]string{"?", "start", "attach", "lost", "append", "flush", "flush-to", "slave-sync", "cancel", "pull", "written", "answer", "close", "abort"}
+	names := [...]string{"?", "start", "attach", "lost", "append", "flush", "flush-to", "slave-sync", "cancel", "pull", "written", "answer", "overdue", "stalled", "close", "abort"}
 	if int(k) < len(names) {
 		return names[k]
 	}

@@ -110,7 +110,7 @@ func (m *model) invariants() {
 		return
 	}
 	if m.attached && w.idle && !m.awake {
-		probe := w.worthSending() || w.forceTarget() > w.forced || w.syncsSent < len(w.syncs) || w.byeDue()
+		probe := w.worthSending() || w.forceTarget() > w.forced || w.probing || w.syncsSent < len(w.syncs) || w.byeDue()
 		if probe {
 			m.t.Fatalf("the sender sleeps, and there is something to send: sent %d of %d", w.sent, w.head.Sequence)
 		}
@@ -300,6 +300,8 @@ func (m *model) stale() {
 		{Kind: Written, Attempt: old},
 		{Kind: Attach, Attempt: old, Welcome: Welcome{Status: tlog.HandshakeFenced}},
 		{Kind: Pull, Attempt: old},
+		{Kind: Overdue, Attempt: old},
+		{Kind: Stalled, Attempt: old},
 	} {
 		if acts := m.step(e); len(acts) != 0 {
 			m.t.Fatalf("%v of an old attempt: %v", e.Kind, acts)
@@ -384,7 +386,7 @@ func TestAnyInterleaving(t *testing.T) {
 		moves := []string{
 			"append", "append", "append", "flush", "flushTo", "sync", "cancel", "tick",
 			"welcome", "welcome", "welcome", "pull", "pull", "written", "written",
-			"serve", "serve", "serve", "deliver", "deliver", "deliver", "seal", "lose", "stale",
+			"serve", "serve", "serve", "deliver", "deliver", "deliver", "seal", "lose", "stale", "overdue", "stalled", "stalled",
 		}
 		for range 150 {
 			m.move(t, rapid.SampledFrom(moves).Draw(t, "move"))
@@ -414,6 +416,10 @@ func (m *model) move(t *rapid.T, name string) {
 		m.wait(Event{Kind: SlaveSync})
 	case "cancel":
 		m.cancel()
+	case "overdue":
+		m.step(Event{Kind: Overdue, Attempt: m.attempt})
+	case "stalled":
+		m.step(Event{Kind: Stalled, Attempt: m.attempt})
 	case "tick":
 		m.now = uint64(max(0, int(m.now)+n-5))
 	case "welcome":

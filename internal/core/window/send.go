@@ -46,9 +46,9 @@ func (w *Window) send(acts []Action) []Action {
 
 // commands takes what is to be written after the records.
 func (w *Window) commands(acts []Action) []Action {
-	if t := w.forceTarget(); t > w.forced {
-		w.forced = t
-		acts = append(acts, Action{Kind: SendForceFlush, Last: t})
+	if t := w.forceTarget(); t > w.forced || w.probing {
+		w.forced, w.probing = max(t, w.forced), false
+		acts = append(acts, Action{Kind: SendForceFlush, Last: w.forced})
 	}
 	for ; w.syncsSent < len(w.syncs); w.syncsSent++ {
 		acts = append(acts, Action{Kind: SendSlaveSync})
@@ -65,7 +65,7 @@ func (w *Window) wake(acts []Action) []Action {
 	if !w.idle || w.phase != phaseAttached {
 		return acts
 	}
-	if w.worthSending() || w.forceTarget() > w.forced || w.syncsSent < len(w.syncs) || w.byeDue() {
+	if w.worthSending() || w.forceTarget() > w.forced || w.probing || w.syncsSent < len(w.syncs) || w.byeDue() {
 		w.idle = false
 		acts = append(acts, Action{Kind: Wake})
 	}

@@ -89,6 +89,12 @@ const firstBackoff = 25 * time.Millisecond
 // damaged in memory is refused for ever, one damaged on the way is not.
 const maxRefusals = 2
 
+// A server whose flush makes no progress is left for another one after a few
+// reports of Stalled: it may be cut off from shard servers that others reach.
+// As it may also be that they are all slow, each move doubles the patience,
+// until something has become durable.
+const firstPatience, maxPatience = 2, 64
+
 // phase is where the window is with its connection.
 type phase uint8
 
@@ -147,6 +153,9 @@ type Window struct {
 	creditByte uint64
 	forced     tlog.Sequence // highest ForceFlush sent on it
 	forcedOK   tlog.Sequence // highest ForceFlushReceived
+	stalls     int           // Stalled since something last became durable on it
+	patience   int           // of them, until another server is tried
+	probing    bool          // the last ForceFlush is due again
 	byeSent    bool
 
 	waiters   []waiter // by target
@@ -166,7 +175,7 @@ func New(cfg Config) *Window {
 		cfg.Resume.Chain = tlog.ChainStart(cfg.Vdisk)
 	}
 	cfg.Hashes = slices.Clone(cfg.Hashes)
-	w := &Window{cfg: cfg}
+	w := &Window{cfg: cfg, patience: firstPatience}
 	w.restart(cfg.Resume)
 	return w
 }
@@ -201,6 +210,10 @@ func (w *Window) Step(e *Event, acts []Action) []Action {
 		return w.onWritten(e, acts)
 	case Answer:
 		return w.onAnswer(e, acts)
+	case Overdue:
+		return w.onOverdue(e, acts)
+	case Stalled:
+		return w.onStalled(e, acts)
 	case Close:
 		return w.onClose(acts)
 	case Abort:
@@ -247,6 +260,12 @@ func (w *Window) Expecting() bool {
 		return false
 	}
 	return w.received < w.sent || w.forcedOK < w.forced || w.byeSent && w.flushed == w.head
+}
+
+// Flushing reports whether the server was asked to make something durable that
+// is not yet.
+func (w *Window) Flushing() bool {
+	return w.phase == phaseAttached && w.forced > w.flushed.Sequence
 }
 
 // Records appends the records from first to last, which a Send named, to dst.
