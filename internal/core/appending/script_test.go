@@ -36,7 +36,7 @@ func run(t *testing.T, cfg appending.Config, lines string) {
 		}
 		event, want, _ := strings.Cut(line, "→")
 		var got []string
-		for _, a := range s.m.Step(parse(t, event)) {
+		for _, a := range stepTwins(t, s.m, parse(t, event)) {
 			got = append(got, describe(a))
 		}
 		if g, w := strings.Join(got, ", "), strings.TrimSpace(want); g != w {

@@ -28,6 +28,7 @@ type world struct {
 	acked   []ack
 	told    []*actor // owners that told a client where the log ends
 	trace   []string
+	twins   bool // every machine is tried on a clone first
 }
 
 // ack is one Committed.
@@ -160,7 +161,7 @@ func (a *actor) search(e takeover.Event) {
 	if a.crashed || a.done || a.halt != nil {
 		return
 	}
-	for _, x := range a.find.Step(e) {
+	for _, x := range a.w.stepFind(a.find, e) {
 		a.searchAction(x)
 	}
 }
@@ -280,7 +281,7 @@ func (a *actor) step(e appending.Event) {
 	if a.crashed {
 		return
 	}
-	for _, x := range a.log.Step(e) {
+	for _, x := range a.w.stepLog(a.log, e) {
 		a.action(x)
 	}
 }
