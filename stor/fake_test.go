@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -380,8 +381,14 @@ func (f *fakeServer) Init(ctx context.Context, cookie tlog.UUID, m *stor.Manifes
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.manifest != nil {
-		f.t.Errorf("%s: initialised twice", f.name)
+	switch {
+	case f.manifest == nil:
+	case cookie != f.cookie:
+		return f.refusal(stor.WrongStore)
+	case m.ConfigVersion < f.manifest.ConfigVersion:
+		return f.refusal(stor.OldConfig)
+	case m.ConfigVersion == f.manifest.ConfigVersion && !reflect.DeepEqual(m, f.manifest):
+		return f.refusal(stor.Conflict)
 	}
 	copied := *m
 	f.cookie, f.manifest = cookie, &copied

@@ -52,6 +52,9 @@ func (p *Pool) identifyNow(a *agent, f *identifying) {
 	ctx, cancel := context.WithTimeout(p.ctx, identifyTimeout)
 	defer cancel()
 	cookie, m, err := a.server.Identify(ctx)
+	if err == nil && p.outdated(m) {
+		p.reload(ctx)
+	}
 	p.mu.Lock()
 	if err == nil {
 		err = p.bind(a, cookie, m)
@@ -68,17 +71,18 @@ func (p *Pool) identifyNow(a *agent, f *identifying) {
 // bind puts an initialised server in the slot that its cookie names. p.mu is held.
 func (p *Pool) bind(a *agent, cookie tlog.UUID, m *Manifest) error {
 	name := a.server.Name()
-	slot := slices.Index(p.manifest.Cookies, cookie)
+	rules := p.rules.Load()
+	slot := slices.Index(rules.Cookies, cookie)
 	switch {
 	case m.Pool != p.manifest.Pool:
 		p.unbind(a)
 		return fmt.Errorf("stor: %s: %w: it belongs to pool %v, not to %v", name, ErrConfig, m.Pool, p.manifest.Pool)
-	case m.ConfigVersion > p.manifest.ConfigVersion:
-		return fmt.Errorf("stor: %s: %w: it knows version %d of the pool's manifest, we know %d; restart to load it", name, ErrConfig, m.ConfigVersion, p.manifest.ConfigVersion)
+	case m.ConfigVersion > rules.ConfigVersion:
+		return fmt.Errorf("stor: %s: %w: it knows version %d of the pool's manifest, and %d of the servers do not hold that yet; finish the change by tlogctl stores replace", name, ErrConfig, m.ConfigVersion, rules.Q())
 	case slot < 0:
 		p.unbind(a)
 		return fmt.Errorf("stor: %s: %w: it was initialised anew or removed: no slot of the pool has its cookie", name, ErrConfig)
-	case m.ConfigVersion == p.manifest.ConfigVersion && !m.equal(&p.manifest):
+	case m.ConfigVersion == rules.ConfigVersion && !m.equal(rules):
 		return fmt.Errorf("stor: %s: %w: its manifest differs from the pool's of the same version", name, ErrConfig)
 	case p.slots[slot] != nil && p.slots[slot] != a:
 		return fmt.Errorf("stor: %s: %w: it is the same store as %s; each server is to be listed once", name, ErrConfig, p.slots[slot].server.Name())
@@ -86,6 +90,9 @@ func (p *Pool) bind(a *agent, cookie tlog.UUID, m *Manifest) error {
 	p.unbind(a)
 	a.slot = slot
 	p.slots[slot] = a
+	if m.ConfigVersion < rules.ConfigVersion {
+		p.spawn(func() { p.inform(a, rules) })
+	}
 	return nil
 }
 

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tlog"
@@ -28,6 +30,7 @@ type Log struct {
 	pool   *Pool
 	vdisk  tlog.UUID
 	owner  Owner
+	rules  atomic.Pointer[Manifest] // by which servers are addressed
 	view   *View
 	logger *slog.Logger
 	ctx    context.Context // of all requests
@@ -41,6 +44,9 @@ type Log struct {
 	waits   []*time.Timer // by slot
 	refused []error       // by slot: why it is not used now
 	dead    error
+	// outdated: a server of the pool was replaced. What the old one accepted
+	// must not be counted together with what the new one accepts.
+	outdated bool
 }
 
 // flight is a position from Publish to Release.
@@ -60,7 +66,7 @@ type Shards interface {
 
 // newLog makes the log of an owner that fenced R servers. last is where it
 // goes on.
-func (p *Pool) newLog(vdisk tlog.UUID, owner Owner, last tlog.Position) *Log {
+func (p *Pool) newLog(vdisk tlog.UUID, owner Owner, last tlog.Position, rules *Manifest) *Log {
 	m := &p.manifest
 	l := &Log{
 		pool: p, vdisk: vdisk, owner: owner,
@@ -74,6 +80,14 @@ func (p *Pool) newLog(vdisk tlog.UUID, owner Owner, last tlog.Position) *Log {
 		}),
 	}
 	l.ctx, l.cancel = context.WithCancel(p.ctx)
+	l.rules.Store(rules)
+	p.mu.Lock()
+	p.logs[l] = struct{}{}
+	changed := !slices.Equal(p.rules.Load().Cookies, rules.Cookies)
+	p.mu.Unlock()
+	if changed {
+		l.abandon()
+	}
 	return l
 }
 
@@ -167,7 +181,8 @@ func (l *Log) flight(pos tlog.Position) *flight {
 }
 
 func (l *Log) identity(slot int) Identity {
-	return Identity{Cookie: l.pool.manifest.Cookies[slot], ConfigVersion: l.pool.manifest.ConfigVersion}
+	rules := l.rules.Load()
+	return Identity{Cookie: rules.Cookies[slot], ConfigVersion: rules.ConfigVersion}
 }
 
 func (l *Log) send(a appending.Send) {
@@ -203,6 +218,9 @@ func (l *Log) replied(a appending.Send, meta Meta, err error) {
 		e.Index = refusal.Index
 	case appending.Fenced:
 		e.Epoch = refusal.Owner.Epoch
+	}
+	if refusal != nil && refusal.Code == OldConfig {
+		l.pool.reloadSoon()
 	}
 	l.mu.Lock()
 	l.note(a.Server, outcome, err)
@@ -304,7 +322,11 @@ func (l *Log) die(d appending.Dead) {
 		l.dead = tlog.Fatalf("stor: vdisk %v: epoch %d: conflict: %w", l.vdisk, l.owner.Epoch, l.refused[d.Server])
 		l.logger.Error("a shard server holds another aggregation of our own epoch; the log is halted", "server", l.pool.slotName(d.Server), "error", l.dead)
 	default:
-		l.dead = tlog.Fatalf("stor: vdisk %v: epoch %d: %w", l.vdisk, l.owner.Epoch, ErrClosed)
+		why := ErrClosed
+		if l.outdated {
+			why = errReplaced
+		}
+		l.dead = tlog.Fatalf("stor: vdisk %v: epoch %d: %w", l.vdisk, l.owner.Epoch, why)
 	}
 	for _, t := range l.waits {
 		if t != nil {
@@ -317,6 +339,7 @@ func (l *Log) die(d appending.Dead) {
 		}
 	}
 	l.mu.Unlock()
+	l.pool.forget(l)
 	l.cancel()
 }
 

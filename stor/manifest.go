@@ -31,6 +31,9 @@ type Manifest struct {
 	W             int         `json:"write_quorum"` // distinct indices that make a position committed
 	Durability    Durability  `json:"durability"`
 	Cookies       []tlog.UUID `json:"cookies"` // one a slot; len is P
+	// Joining are the slots whose server took another's place and may not hold
+	// yet what that one held. They are written to, but do not vote.
+	Joining []int `json:"joining,omitempty"`
 }
 
 // N is the number of shards of an aggregation.
@@ -42,6 +45,44 @@ func (m *Manifest) P() int { return len(m.Cookies) }
 // R is how many servers must answer a takeover or a reader:
 // (N − W) + (P − R) ≤ M.
 func (m *Manifest) R() int { return m.P() + m.N() - m.W - m.M }
+
+// Q is how many servers, other than those that join, must hold a changed
+// manifest before it rules. It is a majority, so that of two changes at most
+// one can rule, and at least R, so that who goes by the old manifest can
+// neither write nor take over any more.
+func (m *Manifest) Q() int { return max(m.R(), m.P()/2+1) }
+
+// ruledBy is how many servers must hold m for it to rule. The first one was
+// written to servers that were all empty: there can be no other.
+func (m *Manifest) ruledBy() int {
+	if m.ConfigVersion == 1 {
+		return m.R()
+	}
+	return m.Q()
+}
+
+// joining is Joining by slot; nil: none.
+func (m *Manifest) joining() []bool {
+	if len(m.Joining) == 0 {
+		return nil
+	}
+	list := make([]bool, m.P())
+	for _, slot := range m.Joining {
+		list[slot] = true
+	}
+	return list
+}
+
+// sameShape reports whether o differs from m at most in who the servers are.
+func (m *Manifest) sameShape(o *Manifest) bool {
+	return m.Pool == o.Pool && m.K == o.K && m.M == o.M && m.W == o.W && m.Durability == o.Durability && m.P() == o.P()
+}
+
+func (m *Manifest) clone() *Manifest {
+	c := *m
+	c.Cookies, c.Joining = slices.Clone(m.Cookies), slices.Clone(m.Joining)
+	return &c
+}
 
 // Losses is how many servers may be lost at the moment of an acknowledgement
 // without losing what was acknowledged.
@@ -71,6 +112,14 @@ func (m *Manifest) Check() error {
 			return fmt.Errorf("stor: manifest: %w: cookie of slot %d is empty or not its own", ErrConfig, i)
 		}
 	}
+	for i, slot := range m.Joining {
+		if slot < 0 || slot >= m.P() || slices.Index(m.Joining, slot) != i {
+			return fmt.Errorf("stor: manifest: %w: slot %d cannot be joining", ErrConfig, slot)
+		}
+	}
+	if len(m.Joining) > 0 && m.P()-len(m.Joining) < m.Q() {
+		return fmt.Errorf("stor: manifest: %w: %d of %d servers are joining, and %d others are needed", ErrConfig, len(m.Joining), m.P(), m.Q())
+	}
 	return nil
 }
 
@@ -91,7 +140,7 @@ func (m *Manifest) agrees(cfg *Config) error {
 
 func (m *Manifest) equal(o *Manifest) bool {
 	return m.Pool == o.Pool && m.ConfigVersion == o.ConfigVersion && m.K == o.K && m.M == o.M &&
-		m.W == o.W && m.Durability == o.Durability && slices.Equal(m.Cookies, o.Cookies)
+		m.W == o.W && m.Durability == o.Durability && slices.Equal(m.Cookies, o.Cookies) && slices.Equal(m.Joining, o.Joining)
 }
 
 // newManifest mints the manifest of a new pool of p servers.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"tlog"
@@ -168,21 +169,16 @@ func open(ctx context.Context, cfg Config, servers []Server) (*Pool, error) {
 
 // ruling finds the manifest that R servers hold.
 func ruling(ctx context.Context, servers []Server, answers []answer) (*Manifest, error) {
-	var best *Manifest
-	votes, empty, silent := 0, 0, 0
+	empty, silent := 0, 0
 	for i := range answers {
-		a := &answers[i]
-		switch {
+		switch a := &answers[i]; {
 		case a.empty():
 			empty++
 		case a.err != nil:
 			silent++
-		case best == nil || a.manifest.ConfigVersion > best.ConfigVersion || !a.manifest.equal(best):
-			if n := count(answers, a.manifest); n > votes || n == votes && a.manifest.ConfigVersion > best.ConfigVersion {
-				best, votes = a.manifest, n
-			}
 		}
 	}
+	best, votes := elect(answers)
 	switch {
 	case best == nil && silent == 0:
 		return nil, fmt.Errorf("stor: pool: %w", ErrEmpty)
@@ -193,16 +189,40 @@ func ruling(ctx context.Context, servers []Server, answers []answer) (*Manifest,
 			return nil, fmt.Errorf("stor: pool %v: its initialisation was interrupted: %w", best.Pool, ErrEmpty)
 		}
 	}
-	if votes < best.R() {
-		return nil, tlog.Unavailablef("stor: pool %v: %d of %d shard servers vote, %d are needed: %w", best.Pool, votes, best.P(), best.R(), joinErrors(servers, answers))
+	if votes < best.ruledBy() {
+		return nil, tlog.Unavailablef("stor: pool %v: %d of %d shard servers hold its manifest, %d are needed: %w", best.Pool, votes, best.P(), best.ruledBy(), joinErrors(servers, answers))
 	}
 	return best, nil
 }
 
-func count(answers []answer, m *Manifest) int {
+// elect finds the newest manifest that enough servers hold, or else the one
+// that most do; nil if there is none. With it comes how many hold it.
+func elect(answers []answer) (best *Manifest, votes int) {
+	for i := range answers {
+		m := answers[i].manifest
+		if answers[i].err != nil {
+			continue
+		}
+		n := holders(answers, m)
+		switch rules, ruled := n >= m.ruledBy(), best != nil && votes >= best.ruledBy(); {
+		case best == nil, rules && !ruled,
+			rules && m.ConfigVersion > best.ConfigVersion,
+			!rules && !ruled && (n > votes || n == votes && m.ConfigVersion > best.ConfigVersion):
+			best, votes = m, n
+		}
+	}
+	return best, votes
+}
+
+// holders counts the servers of m that hold it, without those that join.
+func holders(answers []answer, m *Manifest) int {
 	n := 0
 	for i := range answers {
-		if answers[i].err == nil && answers[i].manifest.equal(m) {
+		a := &answers[i]
+		if a.err != nil || !a.manifest.equal(m) {
+			continue
+		}
+		if slot := slices.Index(m.Cookies, a.cookie); slot >= 0 && !slices.Contains(m.Joining, slot) {
 			n++
 		}
 	}
@@ -235,7 +255,7 @@ func (p *Pool) bindAll(answers []answer) error {
 				return p.bind(a, answers[i].cookie, answers[i].manifest)
 			}
 		}
-		if a.err = p.bind(a, answers[i].cookie, answers[i].manifest); a.err == nil {
+		if a.err = p.bind(a, answers[i].cookie, answers[i].manifest); a.err == nil && !slices.Contains(p.rules.Load().Joining, a.slot) {
 			bound++
 		}
 	}

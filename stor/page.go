@@ -142,6 +142,7 @@ type metasAnswer struct {
 // claim that lost against a newer one could pass for the log's.
 func (v *View) load(ctx context.Context, pg *page) error {
 	first := tlog.Position(pg.number)*pageSize + 1
+	rules := v.pool.rules.Load()
 	answers, err := v.metas(ctx, first, pg.last)
 	if err != nil {
 		return err
@@ -160,8 +161,17 @@ func (v *View) load(ctx context.Context, pg *page) error {
 		}
 	}
 	pg.why = because(errs)
-	if pg.asked < m.R() {
-		return tlog.Unavailablef("stor: vdisk %v: positions %d to %d: %d of %d shard servers answer, %d are needed: %w", v.vdisk, first, pg.last, pg.asked, m.P(), m.R(), pg.why)
+	votes := pg.asked
+	for _, slot := range rules.Joining { // what they lack says nothing
+		if !unsure[slot] {
+			votes--
+		}
+	}
+	if v.pool.rules.Load() != rules {
+		return errChanged
+	}
+	if votes < m.R() {
+		return tlog.Unavailablef("stor: vdisk %v: positions %d to %d: %d of %d shard servers answer, %d are needed: %w", v.vdisk, first, pg.last, votes, m.P(), m.R(), pg.why)
 	}
 	pg.places = make([]place, pg.last-first+1)
 	for i := range pg.places {

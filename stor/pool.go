@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"tlog"
 )
@@ -13,7 +14,8 @@ import (
 // Pool is the shard servers of one tlog installation.
 type Pool struct {
 	cfg      Config
-	manifest Manifest
+	manifest Manifest // its shape never changes; who the servers are now, rules say
+	rules    atomic.Pointer[Manifest]
 	codec    *codec
 	jitter   *jitter
 	agents   []*agent // in the order they were listed
@@ -23,11 +25,15 @@ type Pool struct {
 
 	mu     sync.Mutex
 	slots  []*agent // by slot; nil: its server has not shown up
+	logs   map[*Log]struct{}
 	closed bool
+
+	reloading sync.Mutex // held while the manifest is loaded again
 }
 
 func newPool(cfg Config, m *Manifest, servers []Server) (*Pool, error) {
-	p := &Pool{cfg: cfg, manifest: *m, slots: make([]*agent, m.P())}
+	p := &Pool{cfg: cfg, manifest: *m, slots: make([]*agent, m.P()), logs: map[*Log]struct{}{}}
+	p.rules.Store(m)
 	var err error
 	if p.codec, err = newCodec(m.K, m.M); err != nil {
 		return nil, err
@@ -62,9 +68,7 @@ func (p *Pool) start(f func()) bool {
 
 // Manifest is the pool's.
 func (p *Pool) Manifest() Manifest {
-	m := p.manifest
-	m.Cookies = slices.Clone(m.Cookies)
-	return m
+	return *p.rules.Load().clone()
 }
 
 // Encode computes the m parity shards of shards (k data shards filled, all of one length).
@@ -72,10 +76,11 @@ func (p *Pool) Encode(shards [][]byte) error { return p.codec.encode(shards) }
 
 // ServerStatus is the state of one slot: Err nil means it votes.
 type ServerStatus struct {
-	Slot  int // −1: the server belongs to no slot
-	Name  string
-	Err   error
-	Space Space
+	Slot    int // −1: the server belongs to no slot
+	Name    string
+	Err     error
+	Joining bool // it took another's place, and does not vote until the pool is repaired
+	Space   Space
 }
 
 // Status asks every server. It has one entry a slot, in order, and then those
@@ -127,6 +132,7 @@ func (p *Pool) statusOf(ctx context.Context, a *agent) ServerStatus {
 	p.mu.Lock()
 	s.Slot = a.slot
 	p.mu.Unlock()
+	s.Joining = slices.Contains(p.rules.Load().Joining, s.Slot)
 	return s
 }
 
@@ -149,9 +155,10 @@ func (p *Pool) Vdisks(ctx context.Context) ([]tlog.UUID, error) {
 	}
 	wg.Wait()
 	votes := 0
+	rules := p.rules.Load()
 	var known []tlog.UUID
 	for slot, list := range lists {
-		if errs[slot] == nil {
+		if errs[slot] == nil && !slices.Contains(rules.Joining, slot) {
 			votes++
 		}
 		known = append(known, list...)

@@ -16,6 +16,7 @@ import (
 // run returns.
 type search struct {
 	pool    *Pool
+	rules   *Manifest // of all of it
 	vdisk   tlog.UUID
 	owner   Owner // of a takeover; its epoch is the core's choice
 	fence   bool
@@ -50,10 +51,10 @@ type searchAnswer struct {
 }
 
 func (p *Pool) newSearch(vdisk tlog.UUID, fence bool) *search {
-	m := &p.manifest
+	m := p.rules.Load()
 	return &search{
-		pool: p, vdisk: vdisk, fence: fence,
-		machine: takeover.New(takeover.Config{P: m.P(), K: m.K, N: m.N(), W: m.W, R: m.R(), Fence: fence}),
+		pool: p, rules: m, vdisk: vdisk, fence: fence,
+		machine: takeover.New(takeover.Config{P: m.P(), K: m.K, N: m.N(), W: m.W, R: m.R(), Fence: fence, Joining: m.joining()}),
 		arrived: make(chan struct{}, 1),
 		view:    newView(p, vdisk),
 		errs:    make([]error, m.P()),
@@ -88,6 +89,9 @@ func (s *search) loop() error {
 		for _, a := range s.collect() {
 			if a.fatal != nil {
 				return a.fatal
+			}
+			if s.pool.rules.Load() != s.rules {
+				return errChanged
 			}
 			s.book(a)
 			if over, err := s.perform(s.machine.Step(a.event)); over {
@@ -228,9 +232,8 @@ func (s *search) fenceServer(ctx context.Context, a takeover.Fence, owner Owner)
 	if err != nil {
 		return searchAnswer{err: err}
 	}
-	m := &s.pool.manifest
 	c, err := server.Fence(ctx, &FenceRequest{
-		Identity: Identity{Cookie: m.Cookies[a.Server], ConfigVersion: m.ConfigVersion}, Owner: owner, Vdisk: s.vdisk,
+		Identity: Identity{Cookie: s.rules.Cookies[a.Server], ConfigVersion: s.rules.ConfigVersion}, Owner: owner, Vdisk: s.vdisk,
 	})
 	var r *Refusal
 	switch {
@@ -295,7 +298,7 @@ func (s *search) done(a takeover.Done) {
 		return
 	}
 	if s.log == nil {
-		s.log = s.pool.newLog(s.vdisk, s.owner, a.Head)
+		s.log = s.pool.newLog(s.vdisk, s.owner, a.Head, s.rules)
 	}
 	s.log.view = s.view
 }

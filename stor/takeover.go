@@ -2,6 +2,7 @@ package stor
 
 import (
 	"context"
+	"errors"
 
 	"tlog"
 	"tlog/internal/core/appending"
@@ -19,17 +20,24 @@ import (
 // max(W, R) servers answer, nothing is owned; a competing owner is waited for
 // with back-off.
 func (p *Pool) Takeover(ctx context.Context, vdisk tlog.UUID, verify func(context.Context, *View, *Fetched) error) (*Log, error) {
-	s := p.newSearch(vdisk, true)
-	var err error
-	if s.owner.ID, err = newUUID(p.cfg.Random); err != nil {
-		return nil, err
+	for again := 0; ; again++ {
+		s := p.newSearch(vdisk, true)
+		var err error
+		if s.owner.ID, err = newUUID(p.cfg.Random); err != nil {
+			return nil, err
+		}
+		s.verify = verify
+		if err = s.run(ctx); err == nil {
+			return s.log, nil
+		}
+		if !errors.Is(err, errChanged) || again == searches {
+			return nil, err
+		}
 	}
-	s.verify = verify
-	if err := s.run(ctx); err != nil {
-		return nil, err
-	}
-	return s.log, nil
 }
+
+// searches is how often a search begins again because the manifest changed.
+const searches = 3
 
 // Survey finds the head without changing anything. tlog.Unavailable if fewer than R servers answer, or
 // if claims ≥ k but valid < k at a position that may be committed (tlog.Corrupt
@@ -41,7 +49,7 @@ func (p *Pool) Takeover(ctx context.Context, vdisk tlog.UUID, verify func(contex
 func (p *Pool) Survey(ctx context.Context, vdisk tlog.UUID) (*View, error) {
 	s := p.newSearch(vdisk, false)
 	err := s.run(ctx)
-	if s.torn && ctx.Err() == nil {
+	for again := 0; again < searches && errors.Is(err, errChanged) || again == 0 && s.torn && ctx.Err() == nil; again++ {
 		// Claims and shards are read at different moments: a takeover in
 		// between looks like damage, once.
 		s = p.newSearch(vdisk, false)
@@ -87,7 +95,7 @@ func (s *search) reappend(a takeover.Append) {
 		return
 	}
 	if s.log == nil {
-		s.log = s.pool.newLog(s.vdisk, s.owner, a.Position-1)
+		s.log = s.pool.newLog(s.vdisk, s.owner, a.Position-1, s.rules)
 	}
 	held := make([]appending.Holding, len(a.Held))
 	for i, h := range a.Held {

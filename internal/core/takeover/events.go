@@ -6,6 +6,10 @@ import "tlog"
 type Config struct {
 	P, K, N, W, R int
 	Fence         bool // false: survey
+	// Joining are servers, by number, that took the place of another and do not
+	// hold yet what that one held: what they claim counts, what they lack says
+	// nothing, so they are not among the R. Nil: none.
+	Joining []bool
 	Page          int  // positions a ReadMetas asks for; 0: 1,024
 	Window        int  // adopted positions in flight; 0: 8
 }

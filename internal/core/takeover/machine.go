@@ -146,7 +146,7 @@ func (m *Machine) settled(enough int) bool {
 	if r.open == 0 {
 		return true
 	}
-	if r.good < enough {
+	if r.good < enough || enough > 0 && m.votes() < m.cfg.R {
 		return false
 	}
 	if !r.started {
@@ -155,6 +155,19 @@ func (m *Machine) settled(enough int) bool {
 	}
 	return r.grace
 }
+
+// votes is how many servers that can tell absence answered well.
+func (m *Machine) votes() int {
+	n := 0
+	for s, voted := range m.round.voted {
+		if voted && !m.joining(s) {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *Machine) joining(s int) bool { return m.cfg.Joining != nil && m.cfg.Joining[s] }
 
 // needed is how many servers must be there before anything is done: a server
 // that cannot reach W of them does not fence, or it would eject, again and
@@ -195,6 +208,8 @@ func (m *Machine) controlled() {
 	switch {
 	case m.round.good < m.needed():
 		m.end(Halt{Reason: ReasonTooFew, Have: m.round.good, Need: m.needed()})
+	case m.votes() < m.cfg.R:
+		m.end(Halt{Reason: ReasonTooFew, Have: m.votes(), Need: m.cfg.R})
 	case !m.cfg.Fence:
 		m.firstPage()
 	case m.epoch+1 == 0:
@@ -226,8 +241,8 @@ func (m *Machine) fenced() {
 		m.attempt++
 		m.phase = backingOff
 		m.emit(BackOff{m.attempt})
-	case m.round.good < m.cfg.R:
-		m.end(Halt{Reason: ReasonTooFew, Have: m.round.good, Need: m.cfg.R})
+	case m.votes() < m.cfg.R:
+		m.end(Halt{Reason: ReasonTooFew, Have: m.votes(), Need: m.cfg.R})
 	default:
 		m.firstPage()
 	}
@@ -265,7 +280,7 @@ func (m *Machine) take(e MetasRead) {
 	last := m.at - 1
 	for _, x := range e.Metas {
 		if x.Position <= last || x.Position > m.pageEnd || x.Index < 0 || x.Index >= m.cfg.N {
-			m.voters[e.Server] = false
+			m.voters[e.Server], m.round.voted[e.Server] = false, false
 			m.round.good--
 			return
 		}
@@ -282,8 +297,8 @@ func (m *Machine) paged() {
 		m.voters[s] = m.voters[s] && m.round.voted[s]
 	}
 	have := 0
-	for _, votes := range m.voters {
-		if votes {
+	for s, votes := range m.voters {
+		if votes && !m.joining(s) {
 			have++
 		}
 	}

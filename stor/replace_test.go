@@ -1,0 +1,250 @@
+package stor_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"tlog"
+	"tlog/stor"
+)
+
+// lent is a server that another pool goes on using.
+type lent struct{ stor.Server }
+
+func (lent) Close() error { return nil }
+
+// tool opens the pool a second time, as tlogctl does.
+func (f *fixture) tool() *stor.Pool {
+	f.t.Helper()
+	var list []stor.Server
+	for _, s := range f.fakes {
+		list = append(list, lent{s})
+	}
+	p, err := stor.Open(f.t.Context(), f.cfg, list)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			f.t.Error(err)
+		}
+	})
+	return p
+}
+
+// started has a log of two positions, so that the pool is in use.
+func started(t testing.TB) *fixture {
+	f := newFixture(t, 4, 2, 6, 7)
+	l := f.takeover()
+	f.commit(l, 2)
+	l.Close()
+	return f
+}
+
+func (f *fixture) wipe(i int) { f.fakes[i].set(f.fakes[i].wipe) }
+
+func (f *fixture) away(away bool, which ...int) {
+	for _, i := range which {
+		f.fakes[i].set(func() {
+			f.fakes[i].down = nil
+			if away {
+				f.fakes[i].down = errors.New("away")
+			}
+		})
+	}
+}
+
+func (f *fixture) replace(slot int) *stor.Manifest {
+	f.t.Helper()
+	m, err := f.tool().Replace(f.t.Context(), slot, lent{f.fakes[slot]})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return m
+}
+
+// A wiped server is replaced beside a pool that writes: its owner takes over
+// again, the log is repaired, and the new server becomes a voter.
+func TestReplaceBesideWriter(t *testing.T) {
+	f := newFixture(t, 4, 2, 6, 7)
+	defer f.close()
+	l := f.takeover()
+	f.commit(l, 10)
+	f.wipe(2)
+	f.commit(l, 5)
+	if m := f.replace(2); m.ConfigVersion != 2 || len(m.Joining) != 1 || m.Joining[0] != 2 {
+		t.Fatalf("got manifest %+v", m)
+	}
+	err := <-f.publish(l, 1000)
+	for tries := 0; err == nil && tries < 100; tries++ { // until the first refusal is answered by a reload
+		err = <-f.publish(l, 1000)
+	}
+	if tlog.ClassOf(err) != tlog.Fatal || errors.Is(err, stor.ErrFenced) {
+		t.Fatalf("the owner under the old manifest: %v", err)
+	}
+	l = f.takeover()
+	f.commit(l, 5)
+	if !f.pool.Joining() || f.pool.Manifest().ConfigVersion != 2 {
+		t.Errorf("the writer goes by %+v", f.pool.Manifest())
+	}
+	if id, err := f.pool.Settle(t.Context()); err != nil || id != f.vdisk || !f.pool.Joining() {
+		t.Errorf("settled before the repair: %v, %v", id, err)
+	}
+	f.repair(l, false)
+	f.whole()
+	if _, err := f.pool.Settle(t.Context()); err != nil || f.pool.Joining() {
+		t.Fatalf("settle: %v, joining %v", err, f.pool.Joining())
+	}
+	f.commit(l, 3) // the servers are the same: the log goes on
+	l.Close()
+	for i := range f.fakes {
+		for j := range i {
+			f.away(true, i, j)
+			f.verify()
+			f.away(false, i, j)
+		}
+	}
+}
+
+// What a new server lacks is not taken for absent: with it and two more gone,
+// nobody finds a shorter log.
+func TestJoiningServerDoesNotShortenTheLog(t *testing.T) {
+	f := newFixture(t, 4, 2, 6, 7)
+	defer f.close()
+	l := f.takeover()
+	f.commit(l, 4)
+	l.Close()
+	for slot := range f.fakes { // whichever it was
+		f.away(false, 0, 1, 2, 3, 4, 5, 6)
+		if f.fakes[slot].stored[f.vdisk][4] == nil {
+			continue
+		}
+		f.wipe(slot)
+		f.replace(slot)
+		p := f.tool()
+		f.away(true, (slot+1)%7)
+		if v, err := p.Survey(t.Context(), f.vdisk); err != nil || v.Head() != 4 {
+			t.Fatalf("one server joining and one away: %v", err)
+		}
+		f.away(true, (slot+2)%7)
+		if v, err := p.Survey(t.Context(), f.vdisk); tlog.ClassOf(err) != tlog.Unavailable {
+			t.Fatalf("one server joining and two away: %v, %v", v, err)
+		}
+		break
+	}
+}
+
+// Too few other servers: nothing is begun. Interrupted: it is finished later.
+func TestReplaceInterrupted(t *testing.T) {
+	f := started(t)
+	defer f.close()
+	f.wipe(0)
+	p := f.tool()
+	f.away(true, 5, 6)
+	if _, err := p.Replace(t.Context(), 0, lent{f.fakes[0]}); tlog.ClassOf(err) != tlog.Unavailable {
+		t.Fatalf("with four others: %v", err)
+	}
+	if f.fakes[0].manifest != nil {
+		t.Error("the new server was written to although the change cannot rule")
+	}
+	f.away(false, 5, 6)
+	// A change that reached the new server and one more.
+	m := p.Manifest()
+	m.ConfigVersion, m.Joining = 2, []int{0}
+	m.Cookies[0] = tlog.UUID{42}
+	for i := range 2 {
+		if err := f.fakes[i].Init(t.Context(), m.Cookies[i], &m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := f.tool().Manifest(); got.ConfigVersion != 1 {
+		t.Fatalf("version %d rules with one voter", got.ConfigVersion)
+	}
+	if got := f.replace(0); got.ConfigVersion != 2 || got.Cookies[0] != m.Cookies[0] {
+		t.Errorf("finished as %+v", got)
+	}
+	for i, s := range f.fakes {
+		if s.manifest.ConfigVersion != 2 {
+			t.Errorf("server %d holds version %d", i, s.manifest.ConfigVersion)
+		}
+	}
+	if got := f.tool().Manifest(); got.ConfigVersion != 2 {
+		t.Errorf("version %d rules", got.ConfigVersion)
+	}
+}
+
+// Of two changes to the same version none rules by less than a majority, and
+// a third one is not begun on top of them.
+func TestTwoChangesAtOnce(t *testing.T) {
+	f := started(t)
+	defer f.close()
+	base := f.pool.Manifest()
+	for n, servers := range [][]int{{1, 2, 3}, {4, 5, 6}} {
+		m := base
+		m.Cookies = append([]tlog.UUID(nil), base.Cookies...)
+		m.ConfigVersion, m.Joining = 2, []int{n}
+		m.Cookies[n] = tlog.UUID{byte(40 + n)}
+		for _, i := range servers {
+			if err := f.fakes[i].Init(t.Context(), f.fakes[i].cookie, &m); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var list []stor.Server
+	for _, s := range f.fakes {
+		list = append(list, lent{s})
+	}
+	if p, err := stor.Open(t.Context(), f.cfg, list); tlog.ClassOf(err) != tlog.Unavailable {
+		t.Errorf("opened as %+v, %v", p, err)
+	}
+	if _, err := f.pool.Replace(t.Context(), 0, lent{newFake(t, "new")}); tlog.ClassOf(err) != tlog.Unavailable {
+		t.Errorf("a third change: %v", err)
+	}
+}
+
+// A server that was away during the change learns of it when it is met.
+func TestReplaceInformsWhoWasAway(t *testing.T) {
+	f := started(t)
+	defer f.close()
+	f.away(true, 6)
+	f.wipe(1)
+	f.replace(1)
+	f.away(false, 6)
+	p := f.tool()
+	deadline := time.NewTimer(10 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for version := uint64(0); version != 2; {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("it still holds version %d", version)
+		}
+		f.fakes[6].set(func() { version = f.fakes[6].manifest.ConfigVersion })
+	}
+	if s := p.Status(t.Context())[1]; s.Err != nil || !s.Joining {
+		t.Errorf("slot 1: %+v", s)
+	}
+}
+
+func TestReplaceRefuses(t *testing.T) {
+	f := started(t)
+	defer f.close()
+	if _, err := f.pool.Replace(t.Context(), 0, lent{f.fakes[1]}); !errors.Is(err, stor.ErrNotEmpty) {
+		t.Errorf("a server that is part of the pool: %v", err)
+	}
+	if _, err := f.pool.Replace(t.Context(), 7, lent{newFake(t, "new")}); !errors.Is(err, stor.ErrConfig) {
+		t.Errorf("a slot that is not there: %v", err)
+	}
+	for slot := range 2 {
+		f.wipe(slot)
+		f.replace(slot)
+	}
+	p := f.tool()
+	f.wipe(2)
+	if _, err := p.Replace(t.Context(), 2, lent{f.fakes[2]}); !errors.Is(err, stor.ErrConfig) && tlog.ClassOf(err) != tlog.Unavailable {
+		t.Errorf("more servers at once than may be lost: %v", err)
+	}
+}
