@@ -5,8 +5,10 @@
 GO      ?= go
 PLUGIN  := bin/nbdkit-tlog-plugin.so
 FUZZTIME ?= 5s
+SEEDS   ?= 3000
+SEED    ?= 0
 
-.PHONY: help deps build run test unit race lint generate generate-check fuzz bench e2e clean
+.PHONY: help deps build run test unit race lint generate generate-check fuzz bench e2e sim clean
 
 help:                ## print this menu
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,7 +25,7 @@ build: deps          ## build tlogserver, tlogctl, tlognbd and the nbdkit plugin
 run: build           ## start a server with the embedded store and a protected NBD disk
 	@sh scripts/run.sh
 
-test: build generate-check lint unit race e2e fuzz   ## everything CI checks
+test: build generate-check lint unit race e2e sim fuzz   ## everything CI checks
 	@echo "make test: all passed"
 
 unit:                ## unit tests: all that a machine with only Go can run
@@ -53,7 +55,10 @@ bench: build         ## throughput, flush latency, restore; each stage alone
 
 e2e: build           ## real clients, real Redis, real faults, end to end
 	$(GO) test -tags nbdkit -count=1 ./cmd/nbdkit-tlog-plugin
-	$(GO) test -tags e2e -count=1 -timeout 40m ./schema ./stor/redis ./test/e2e
+	$(GO) test -tags e2e -count=1 -timeout 40m ./schema ./stor/redis ./internal/sim/store ./test/e2e
+
+sim:                 ## simulate SEEDS fresh seeds (default 3000), or one: SEED=n, with its trace
+	@$(GO) build -o bin/sim ./test/sim && bin/sim -seeds $(SEEDS) -seed $(SEED)
 
 clean:               ## remove what make built
 	rm -rf bin

@@ -25,6 +25,8 @@ var layers = map[string]int{
 	"vdisk":           5,
 	"cmd/internal/*":  6,
 	"cmd/*":           7,
+	"internal/check":  1,
+	"internal/sim/*":  6,
 	"internal/sim":    7,
 }
 
