@@ -44,6 +44,14 @@ type Config struct {
 	WriteTimeout time.Duration
 	// IdleTimeout is when a vdisk without a client is let go of; 0: 5 min.
 	IdleTimeout time.Duration
+	// RepairEvery is how often a vdisk's log that is short of shards is looked
+	// at for what can be written again; a whole one a tenth as often. 0: 1 min.
+	RepairEvery time.Duration
+	// ScrubEvery is how often every shard of a vdisk is read and checked; 0: 7 days.
+	ScrubEvery time.Duration
+	// RepairRate bounds what repair and scrub read and write, in bytes a
+	// second; 0: 32 MiB.
+	RepairRate int64
 
 	Logger *slog.Logger     // nil: discarded
 	Now    func() time.Time // nil: time.Now
@@ -70,6 +78,8 @@ func (c Config) withDefaults() (Config, error) {
 		{&c.MessageTimeout, 30 * time.Second},
 		{&c.WriteTimeout, 30 * time.Second},
 		{&c.IdleTimeout, 5 * time.Minute},
+		{&c.RepairEvery, time.Minute},
+		{&c.ScrubEvery, 7 * 24 * time.Hour},
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value

@@ -192,7 +192,7 @@ func (s *Server) create(ctx context.Context, log *stor.Log, g greeting, k *known
 // own starts what an owned vdisk consists of.
 func (s *Server) own(log *stor.Log, k *known) *owner {
 	o := &owner{
-		srv: s, vdisk: k.vdisk, uuid: k.uuid, log: log, conns: map[session.Conn]*conn{}, gone: make(chan struct{}),
+		srv: s, vdisk: k.vdisk, uuid: k.uuid, log: log, conns: map[session.Conn]*conn{}, gone: make(chan struct{}), care: s.newCare(),
 		tell: s.cfg.Logger.With("vdisk", string(k.vdisk)),
 	}
 	o.life, o.end = context.WithCancel(context.Background())

@@ -14,4 +14,6 @@ type Metrics struct {
 	ReceivedBytes      atomic.Uint64 // of messages with records, as framed
 	ProtocolErrors     atomic.Uint64 // messages that ended a session
 	OwnersFailed       atomic.Uint64 // vdisks let go of because their log failed
+	RepairedShards     atomic.Uint64 // written again
+	CheckedPositions   atomic.Uint64 // whose shards repair or scrub has read
 }

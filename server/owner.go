@@ -24,6 +24,7 @@ type owner struct {
 	log   *stor.Log
 	pipe  *aggregate.Pipeline
 	tell  *slog.Logger
+	care  *care
 	life  context.Context // ends when the owner is let go of
 	end   context.CancelFunc
 

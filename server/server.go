@@ -66,6 +66,8 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	janitor, stop := context.WithCancel(ctx)
 	defer stop()
 	s.tasks.Go(func() { s.tidy(janitor) })
+	s.tasks.Go(func() { s.careFor(janitor, false) })
+	s.tasks.Go(func() { s.careFor(janitor, true) })
 	for {
 		select {
 		case s.handshakes <- struct{}{}:

@@ -188,6 +188,16 @@ func (p *Pool) servers() []Server {
 	return list
 }
 
+// Listed is the server that was listed under a name, or nil; it stays the pool's.
+func (p *Pool) Listed(name string) Server {
+	for _, a := range p.agents {
+		if a.server.Name() == name {
+			return a.server
+		}
+	}
+	return nil
+}
+
 // writable makes sure, before anything is written, that m can come to rule.
 func (p *Pool) writable(ctx context.Context, m *Manifest) error {
 	answers := askAll(ctx, p.servers())

@@ -18,12 +18,15 @@ import (
 func (t *tool) storesCommand() *cobra.Command {
 	c := &cobra.Command{Use: "stores", Short: "prepare and check shard servers",
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return storage.Usage(errors.New("stores: want init or check")) }}
+		RunE: func(*cobra.Command, []string) error {
+			return storage.Usage(errors.New("stores: want init, check or replace"))
+		}}
 	c.AddCommand(
 		&cobra.Command{Use: "init", Short: "prepare empty servers, once, and make the key file if there is none", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return t.storesInit(cmd.Context(), cmd.OutOrStdout()) }},
 		&cobra.Command{Use: "check", Short: "tell the state of each server of a pool", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return t.storesCheck(cmd.Context(), cmd.OutOrStdout()) }},
+		t.replaceCommand(),
 	)
 	return c
 }
@@ -81,8 +84,11 @@ func (t *tool) storesCheck(ctx context.Context, out io.Writer) error {
 
 func (t *tool) serverStatus(out, w io.Writer, s stor.ServerStatus) error {
 	state := "ok"
-	if s.Err != nil {
+	switch {
+	case s.Err != nil:
 		state = s.Err.Error()
+	case s.Joining:
+		state = "ok, and does not vote until every log is repaired"
 	}
 	if t.json {
 		return emit(out, struct {

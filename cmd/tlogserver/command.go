@@ -33,6 +33,8 @@ type options struct {
 	flushSize     int
 	flushTime     time.Duration
 	memoryBudget  string
+	repairRate    string
+	scrubEvery    time.Duration
 	metricsListen string
 	verbose       bool
 
@@ -74,6 +76,8 @@ func command(out, errs io.Writer) *cobra.Command {
 	f.IntVar(&o.flushSize, "flush-size", 256, "records of an aggregation, the unit that is stored")
 	f.DurationVar(&o.flushTime, "flush-time", time.Second, "longest time a record waits for others when nobody asks for a flush")
 	f.StringVar(&o.memoryBudget, "memory-budget", "256MiB", "most memory for records that are on their way; when it is used up, clients wait")
+	f.StringVar(&o.repairRate, "repair-rate", "32MiB", "most that repair and scrub read and write a second")
+	f.DurationVar(&o.scrubEvery, "scrub-every", 7*24*time.Hour, "how often every shard of a vdisk is read and checked")
 	f.StringVar(&o.metricsListen, "metrics-listen", "", "HOST:PORT for Prometheus metrics at /metrics (empty: none)")
 	f.BoolVar(&o.verbose, "verbose", false, "log every connection and aggregation")
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return storage.Usage(err) })
@@ -91,7 +95,15 @@ func (o *options) config() (server.Config, error) {
 	case o.flushTime <= 0 || o.flushTime > time.Hour:
 		return server.Config{}, storage.Usage(fmt.Errorf("--flush-time %v: want more than 0 and at most 1h", o.flushTime))
 	}
+	rate, err := humanize.ParseBytes(o.repairRate)
+	switch {
+	case err != nil || rate < 1<<20 || rate > 1<<40:
+		return server.Config{}, storage.Usage(fmt.Errorf("--repair-rate %q: want a size from 1MiB to 1TiB", o.repairRate))
+	case o.scrubEvery < time.Minute:
+		return server.Config{}, storage.Usage(fmt.Errorf("--scrub-every %v: want at least 1m", o.scrubEvery))
+	}
 	return server.Config{
+		RepairRate: int64(rate), ScrubEvery: o.scrubEvery,
 		Aggregate:    aggregate.Config{MaxRecords: o.flushSize, MaxAge: o.flushTime},
 		MemoryBudget: int(budget),
 		Logger:       o.log,

@@ -57,6 +57,12 @@ func newCollector(s *server.Server) collector {
 	count("tlog_received_bytes_total", "Bytes of messages with records.", m.ReceivedBytes.Load)
 	count("tlog_protocol_errors_total", "Sessions ended for what their client sent.", m.ProtocolErrors.Load)
 	count("tlog_owners_failed_total", "Vdisks let go of because their log could not be written.", m.OwnersFailed.Load)
+	add("tlog_short_positions", "Positions with fewer good shards than they should have.", prometheus.GaugeValue, func() float64 { return float64(s.Care().Short) })
+	add("tlog_lost_positions", "Positions with fewer good shards than reading needs.", prometheus.GaugeValue, func() float64 { return float64(s.Care().Lost) })
+	add("tlog_scrub_age_seconds", "Since every shard of each vdisk was last read and checked, or the vdisk was taken over.", prometheus.GaugeValue, func() float64 { return s.Care().ScrubAge.Seconds() })
+	add("tlog_repair_eta_seconds", "Until the repair or scrub that runs is done; 0: none runs.", prometheus.GaugeValue, func() float64 { return s.Care().ETA.Seconds() })
+	count("tlog_repaired_shards_total", "Shards written again because they were missing or damaged.", m.RepairedShards.Load)
+	count("tlog_checked_positions_total", "Positions whose shards repair or scrub has read.", m.CheckedPositions.Load)
 	return c
 }
 

@@ -73,6 +73,42 @@ func (f *Flags) OpenReader(ctx context.Context, log *slog.Logger, needKeys bool)
 	return o, nil
 }
 
+// OpenOwner opens a pool for tools that take logs over: keys are needed, and
+// nothing is created. An embedded store that a server has open is locked.
+func (f *Flags) OpenOwner(ctx context.Context, log *slog.Logger) (*Opened, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	keys, err := f.readerKeys(true)
+	if err != nil {
+		return nil, err
+	}
+	o, err := f.OpenForChange(ctx, log)
+	if err == nil {
+		o.Keys = keys
+	}
+	return o, err
+}
+
+// OpenForChange opens a pool for tools that change its servers, without keys.
+func (f *Flags) OpenForChange(ctx context.Context, log *slog.Logger) (*Opened, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if f.Memory {
+		return nil, usagef("a store in memory cannot be changed from outside its server")
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	pool, err := f.openPool(ctx, log, true)
+	if err != nil {
+		return nil, f.explain(err)
+	}
+	o := &Opened{Pool: pool}
+	f.describe(o)
+	return o, nil
+}
+
 // openPool opens the pool that the flags name; it owns its servers.
 func (f *Flags) openPool(ctx context.Context, log *slog.Logger, write bool) (*stor.Pool, error) {
 	servers, err := f.servers(log, write)

@@ -119,18 +119,50 @@ func (f *Flags) makeShardDirs(log *slog.Logger) ([]stor.Server, error) {
 	return openDirs(dirs, file.Options{Logger: log})
 }
 
+// OpenServer opens one server beside the pool's, to be made part of it: a
+// directory, which is made if there is none, or a Redis.
+func (f *Flags) OpenServer(name string, log *slog.Logger) (stor.Server, error) {
+	if f.DataDir != "" {
+		s, err := file.Open(name, file.Options{Logger: log})
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	if _, _, _, err := splitAddress(name); err != nil {
+		return nil, err
+	}
+	opt, err := f.redisOptions(true)
+	if err != nil {
+		return nil, err
+	}
+	s, err := redis.Dial(name, opt)
+	if err != nil {
+		return nil, configError{err}
+	}
+	return s, nil
+}
+
+func (f *Flags) redisOptions(write bool) (redis.Options, error) {
+	opt := redis.Options{Username: f.RedisUsername, Durability: stor.Durability(f.Durability), ReadOnly: !write}
+	if f.RedisPassword != "" {
+		b, err := os.ReadFile(f.RedisPassword)
+		if err != nil {
+			return opt, configError{err}
+		}
+		opt.Password = strings.TrimRight(string(b), "\r\n")
+	}
+	return opt, nil
+}
+
 func (f *Flags) redisServers(write bool) ([]stor.Server, error) {
 	addresses, err := f.addresses()
 	if err != nil {
 		return nil, err
 	}
-	opt := redis.Options{Username: f.RedisUsername, Durability: stor.Durability(f.Durability), ReadOnly: !write}
-	if f.RedisPassword != "" {
-		b, err := os.ReadFile(f.RedisPassword)
-		if err != nil {
-			return nil, configError{err}
-		}
-		opt.Password = strings.TrimRight(string(b), "\r\n")
+	opt, err := f.redisOptions(write)
+	if err != nil {
+		return nil, err
 	}
 	var list []stor.Server
 	for _, a := range addresses {

@@ -61,7 +61,7 @@ func reply(a takeover.Action, digest tlog.Hash, silent int) takeover.Event {
 	switch a := a.(type) {
 	case takeover.ReadControl:
 		if a.Server == silent {
-			return takeover.Failed{Server: a.Server, Round: a.Round}
+			return takeover.Failed(a)
 		}
 		e := takeover.ControlRead{Server: a.Server, Round: a.Round}
 		if a.Server == 1 || a.Server == 2 {
