@@ -5,13 +5,16 @@
 GO      ?= go
 PLUGIN  := bin/nbdkit-tlog-plugin.so
 FUZZTIME ?= 5s
+STATES  ?= 0
+POOL    ?=
+RULE    ?=
 SEEDS   ?= 3000
 SEED    ?= 0
 
-.PHONY: help deps build run test unit race lint generate generate-check fuzz bench e2e sim clean
+.PHONY: help deps build run test unit race lint generate generate-check modelcheck modelcheck-short fuzz bench e2e sim clean
 
 help:                ## print this menu
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
 
 deps:                ## install the Debian packages that building and testing use
 	@sh scripts/deps.sh
@@ -25,7 +28,7 @@ build: deps          ## build tlogserver, tlogctl, tlognbd and the nbdkit plugin
 run: build           ## start a server with the embedded store and a protected NBD disk
 	@sh scripts/run.sh
 
-test: build generate-check lint unit race e2e sim fuzz   ## everything CI checks
+test: build generate-check lint unit race modelcheck-short e2e sim fuzz   ## everything CI checks
 	@echo "make test: all passed"
 
 unit:                ## unit tests: all that a machine with only Go can run
@@ -46,6 +49,12 @@ generate: deps       ## compile the Cap'n Proto schema again
 
 generate-check: generate
 	@git diff --exit-code -- schema/ || { echo "go generate changed the tree: commit the result"; exit 1; }
+
+modelcheck:          ## explore every schedule; STATES= of each pool, POOL= RULE= parts
+	@sh scripts/modelcheck.sh "$(STATES)" "$(POOL)" "$(RULE)"
+
+modelcheck-short:    ## a minute of it
+	@sh scripts/modelcheck.sh 100000
 
 fuzz:                ## every fuzz target for FUZZTIME (default 5s) each
 	@sh scripts/fuzz.sh $(FUZZTIME)
