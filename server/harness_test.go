@@ -31,6 +31,8 @@ type gate struct {
 	mu     sync.Mutex
 	open   chan struct{} // closed: appends pass
 	refuse error
+	rotten bool                   // shards are read with a bit flipped
+	whole  map[tlog.Position]bool // but for those that were replaced
 }
 
 func newGate(s stor.Server) *gate {
@@ -58,6 +60,12 @@ func (g *gate) fail(err error) {
 func (g *gate) Append(ctx context.Context, r *stor.AppendRequest, done func(stor.Meta, error)) {
 	g.mu.Lock()
 	open, refuse := g.open, g.refuse
+	if r.Replace && g.rotten {
+		if g.whole == nil {
+			g.whole = map[tlog.Position]bool{}
+		}
+		g.whole[r.Position] = true
+	}
 	g.mu.Unlock()
 	if refuse != nil {
 		done(stor.Meta{}, refuse)

@@ -190,6 +190,9 @@ func (r *repairing) step(e repair.Event) error {
 	for _, a := range r.machine.Step(e) {
 		switch a := a.(type) {
 		case repair.List:
+			if err := r.pace.wait(r.ctx); err != nil {
+				return err
+			}
 			r.pace.charge(time.Duration(a.To-a.From+1) * time.Second / listRate)
 			r.ask(func() repairAnswer { return r.list(a) })
 		case repair.Look:
