@@ -147,7 +147,7 @@ func TestTwoClients(t *testing.T) {
 	if w.LastFlushed != 2 || w.Chain != h.chains[2] || w.Generation != 2 {
 		t.Fatalf("welcome at %d, generation %d; want all that the first client sent, generation 2", w.LastFlushed, w.Generation)
 	}
-	a.until(tlog.StatusRecvFailed, 0)
+	a.until(tlog.StatusFlushFailed, 0)
 	a.ended()
 	if w := dial(t, r.addr).hello(schema.Hello{Vdisk: "v", Client: alice, Generation: 1, LastFlushed: 2, Chain: h.chains[2]}); w.Status != tlog.HandshakeFenced {
 		t.Fatalf("first client again: %v, want fenced", w.Status)

@@ -87,6 +87,14 @@ func (c *client) crash() {
 	c.link = nil
 }
 
+// close flushes and says bye.
+func (c *client) close() {
+	if c.alive && !c.paused && !c.done {
+		c.w.logf("%s closes", c.name)
+		c.step(&window.Event{Kind: window.Close})
+	}
+}
+
 // step steps the core and does what it says.
 func (c *client) step(e *window.Event) []window.Action {
 	acts := c.core.Step(e, nil)
@@ -147,9 +155,10 @@ func (c *client) ended(err error) {
 	c.w.logf("%s ended: %v", c.name, err)
 	c.gone, c.done = err, true
 	switch {
+	case err == nil && c.core.Flushed() != c.core.Last():
+		c.w.violatedf("%s is closed at record %d, and %d is durable", c.name, c.core.Last().Sequence, c.core.Flushed().Sequence)
 	case err == nil, errors.Is(err, window.ErrFenced), errors.Is(err, window.ErrDenied):
 	case errors.Is(err, window.ErrRefused) && c.w.swarm.gap > 0:
-	case c.w.excess && (errors.Is(err, window.ErrLogBehind) || errors.Is(err, window.ErrDiverged)):
 	default:
 		c.w.violatedf("%s: %v", c.name, err)
 	}
@@ -207,7 +216,9 @@ func (c *client) answer(l *link, a answer) {
 	c.step(&window.Event{Kind: window.Answer, Attempt: l.attempt, Response: window.Response{
 		Status: r.Status, UpTo: window.Point{Sequence: r.UpTo, Chain: r.Chain}, Epoch: a.epoch, Expected: r.Expected, Message: r.Message,
 	}})
-	c.expect()
+	if c.link == l {
+		c.expect()
+	}
 }
 
 func (c *client) welcomed(l *link, m *session.Welcome, epoch tlog.Epoch) {

@@ -122,11 +122,17 @@ func (w *world) slowStore() {
 	w.at(w.between(0, 5*time.Second), func() { s.lag = 0 })
 }
 
+// killClient ends a client, now and then in order, and starts it again.
 func (w *world) killClient() {
 	c := w.anyClient()
-	c.crash()
+	if w.chance(0.3) {
+		c.close()
+	} else {
+		c.crash()
+	}
 	w.at(w.between(0, 3*time.Second), func() {
-		if !c.alive {
+		if !c.alive || c.done && c.gone == nil {
+			c.crash()
 			c.start()
 		}
 	})

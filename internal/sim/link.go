@@ -54,15 +54,12 @@ func (l *link) toServer(f func()) {
 	})
 }
 
-// toClient delivers f at the client, if it still uses the connection.
+// toClient delivers f at the client. What comes on a connection that it gave
+// up meanwhile still reaches its core, which must know the difference.
 func (l *link) toClient(f func()) {
 	at := max(l.down, l.w.now+l.w.between(50*time.Microsecond, 2*time.Millisecond))
 	l.down = at
-	do := l.cl.bound(func() {
-		if l.cl.link == l {
-			f()
-		}
-	})
+	do := l.cl.bound(f)
 	l.w.at(at-l.w.now, func() {
 		if !l.broken {
 			do()

@@ -36,6 +36,7 @@ func Run(seed uint64, trace io.Writer) Result {
 	w.lastLosses()
 	if w.broken == nil {
 		w.inspect()
+		w.tooMany()
 	}
 	return Result{seed, w.broken, w.hash.Sum64(), w.now, w.steps, int(w.rec.Durable().Sequence)}
 }

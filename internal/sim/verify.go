@@ -105,10 +105,32 @@ func (w *world) inspect() {
 	records, err := w.restore(out)
 	w.logf("restored %d records without %v: %v", len(records), out, err)
 	switch {
-	case err != nil && !w.excess:
+	case err != nil:
 		w.violatedf("restore without %v: %w", out, err)
-	case err == nil:
+	default:
 		w.violated(w.rec.Restored(records))
+	}
+}
+
+// tooMany: with more losses than are covered a restore says so; it does not
+// give another disk.
+func (w *world) tooMany() {
+	out := make([]bool, len(w.stores))
+	for _, i := range w.rng.Perm(len(out))[:w.swarm.pool.losses()+1] {
+		out[i] = true
+	}
+	if _, err := w.restore(out); err == nil {
+		w.violatedf("a restore without %v gives a log", out)
+	}
+	if w.high == 0 {
+		return
+	}
+	pos := tlog.Position(1 + w.rng.Uint64N(uint64(w.high)))
+	for _, s := range w.stores {
+		s.store.Damage(pos, func(x store.Shard) store.Shard { return store.Shard{Meta: x.Meta, Data: []byte("rot")} })
+	}
+	if _, err := w.restore(make([]bool, len(out))); err == nil {
+		w.violatedf("a restore gives a log although every shard of position %d is damaged", pos)
 	}
 }
 

@@ -68,7 +68,6 @@ type world struct {
 	rec       *check.Recorder
 	broken    error
 	bad       int // shard servers that lost something for good
-	excess    bool
 	phase     int
 	commits   []commit // by position − 1
 	takeovers []taken

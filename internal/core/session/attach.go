@@ -135,7 +135,9 @@ func (m *Machine) supersede(a *Attach) {
 		return
 	}
 	if !m.attached.Version1 && m.attached.Client != a.Client {
-		m.do(Reply{Conn: c, Status: tlog.StatusRecvFailed, Expected: m.head.Last + 1, Message: "another client took the vdisk"})
+		// Not RecvFailed, which says that its records are bad: it gives up after two
+		// of those, even if the one that takes the vdisk never gets it.
+		m.do(Reply{Conn: c, Status: tlog.StatusFlushFailed, Message: "another client takes the vdisk"})
 	}
 	m.drop("another connection attached")
 }

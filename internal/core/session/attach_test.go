@@ -77,7 +77,7 @@ func TestTakeoverByAnotherClient(t *testing.T) {
 		{h.batch(1, 1, 2), "append 1-2\n1: RecvOK 2"},
 		{session.Attach{Conn: 2, Client: bob}, "2: recheck"},
 		{stored(session.Attach{Conn: 2, Client: bob}, 1), "2: refused, denied\n2: close"},
-		{session.Attach{Conn: 3, Client: bob, Takeover: true}, "1: RecvFailed expected 3\n1: close\nbarrier generation 2 of b"},
+		{session.Attach{Conn: 3, Client: bob, Takeover: true}, "1: FlushFailed\n1: close\nbarrier generation 2 of b"},
 		{h.committed(2), ""},
 		{session.BarrierDone{}, "3: welcome at 2, generation 2"},
 		{session.Attach{Conn: 4, Client: alice, Generation: 1}, "4: recheck"},
