@@ -67,7 +67,7 @@ func TestRefusedCommandLines(t *testing.T) {
 			t.Errorf("%q: exit %d, %v", c.args, storage.ExitCode(err), err)
 		}
 	}
-	for _, args := range []string{"--size 1G", "--size 1G --listen [::1]:0", "--size 1G --listen localhost:1", "--size 1G --listen :1 --insecure", "--size 1G --listen unix:/tmp/x"} {
+	for _, args := range []string{"--size 1G", "--size 1G --listen [::1]:0", "--size 1G --listen localhost:1", "--size 1G --listen :1 --insecure", "--size 1G --listen unix:x.sock"} {
 		if _, err := parse(t, strings.Fields(args)...); err != nil {
 			t.Errorf("%q: %v", args, err)
 		}
