@@ -50,8 +50,8 @@ generate: deps       ## compile the Cap'n Proto schema again
 generate-check: generate
 	@git diff --exit-code -- schema/ || { echo "go generate changed the tree: commit the result"; exit 1; }
 
-modelcheck:          ## explore every schedule; STATES= of each pool, POOL= RULE= parts
-	@sh scripts/modelcheck.sh "$(STATES)" "$(POOL)" "$(RULE)"
+modelcheck:          ## explore every schedule; STATES= of each pool, POOL=, RULE=, SEED=
+	@sh scripts/modelcheck.sh "$(STATES)" "$(POOL)" "$(RULE)" "$(SEED)"
 
 modelcheck-short:    ## a minute of it
 	@sh scripts/modelcheck.sh 100000

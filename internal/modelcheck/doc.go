@@ -8,8 +8,9 @@
 // stor.Server, a network that delays, loses, repeats and reorders, owners that crash or are
 // paused, servers that go down, lose everything, or hold a shard that rotted.
 //
-// Exploration is breadth first, so that what it finds is as short as can be.
-// A state is kept as its 64-bit hash and the move that led to it; a trace is
+// Exploration is breadth first, so that what it finds is as short as can be;
+// of a pool with too many states the second half goes along random paths
+// instead, as far as they lead. A state is kept as its 64-bit hash and the move that led to it; a trace is
 // made by doing the moves again. In every state whose shard servers are new, a reader
 // (takeover.Machine as a survey) is run against all servers, and against every
 // R of them: it must find every position that was committed, with its digest.
@@ -20,7 +21,8 @@
 //     that an adopted position decodes.
 //   - A read, and a fence, is answered in the step that carries it out; nothing
 //     else of the same owner can happen between, so a later answer changes
-//     nothing. With Ordered the reads of a round reach servers in order.
+//     nothing. With Ordered the reads of a round reach servers in order, with
+//     AtOnce all in one step.
 //   - An owner that waited for a server finds it when it is there.
 //   - An owner that was refused with a higher epoch tries once more.
 //   - Two servers never differ but in their number, yet they are not exchanged

@@ -13,6 +13,7 @@ import (
 var (
 	states = flag.Int("states", 12_000, "states to explore of each pool; 0: as many as it has, up to its own limit")
 	pool   = flag.String("pool", "", "only pools whose name has this in it")
+	seed   = flag.Uint64("seed", 0, "where to go in a pool with too many states")
 	rule   = flag.String("rule", "", "only this broken rule, and its trace; none: no rule")
 )
 
@@ -42,8 +43,12 @@ func explorePools(t *testing.T) (seen, violations int) {
 		if !strings.Contains(c.Name, *pool) || *rule != "" && *rule != "none" {
 			continue
 		}
+		c.Seed = *seed
 		if *states > 0 {
 			c.Limit = *states
+		}
+		if testing.Short() {
+			c.Limit = 2000
 		}
 		t.Run(c.Name, func(t *testing.T) {
 			r := explore(t, c)
@@ -96,4 +101,48 @@ func breakRules(t *testing.T) (found, broken int) {
 		})
 	}
 	return found, broken
+}
+
+// Exploring again gives the same figures; another seed gives others.
+func TestExploringIsDeterministic(t *testing.T) {
+	c := modelcheck.Pools()[1]
+	c.Limit = 4000
+	run := func(seed uint64) modelcheck.Result {
+		c.Seed = seed
+		r, err := modelcheck.Explore(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	if a, b := run(1), run(1); a != b {
+		t.Errorf("the same seed gives %+v, then %+v", a, b)
+	}
+	if a, b := run(1), run(2); a == b {
+		t.Errorf("two seeds give %+v", a)
+	}
+}
+
+func TestConfigsThatAreNone(t *testing.T) {
+	good := modelcheck.Config{K: 2, N: 3, W: 3, P: 4, Owners: 1, Last: 1, Opened: true}
+	if r, err := modelcheck.Explore(good); err != nil || !r.Complete {
+		t.Errorf("%+v: %v", r, err)
+	}
+	for _, break1 := range []func(*modelcheck.Config){
+		func(c *modelcheck.Config) { c.K = 0 },
+		func(c *modelcheck.Config) { c.N = 1 },
+		func(c *modelcheck.Config) { c.W = 1 },
+		func(c *modelcheck.Config) { c.W = 4 },
+		func(c *modelcheck.Config) { c.P = 2 },
+		func(c *modelcheck.Config) { c.P = 9 },
+		func(c *modelcheck.Config) { c.Owners = 0 },
+		func(c *modelcheck.Config) { c.Owners = 5 },
+		func(c *modelcheck.Config) { c.Last = 7 },
+	} {
+		c := good
+		break1(&c)
+		if _, err := modelcheck.Explore(c); err == nil {
+			t.Errorf("%+v is explored", c)
+		}
+	}
 }
