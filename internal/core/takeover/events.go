@@ -10,8 +10,8 @@ type Config struct {
 	// hold yet what that one held: what they claim counts, what they lack says
 	// nothing, so they are not among the R. Nil: none.
 	Joining []bool
-	Page          int  // positions a ReadMetas asks for; 0: 1,024
-	Window        int  // adopted positions in flight; 0: 8
+	Page    int // positions a ReadMetas asks for; 0: 1,024
+	Window  int // adopted positions in flight; 0: 8
 }
 
 // Event is something that happened.
