@@ -11,7 +11,7 @@ RULE    ?=
 SEEDS   ?= 3000
 SEED    ?= 0
 
-.PHONY: help deps build run test unit race lint generate generate-check modelcheck modelcheck-short fuzz bench e2e sim clean
+.PHONY: help deps build run test unit race lint generate generate-check modelcheck modelcheck-short fuzz bench e2e sim proof clean
 
 help:                ## print this menu
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -68,6 +68,9 @@ e2e: build           ## real clients, real Redis, real faults, end to end
 
 sim:                 ## simulate SEEDS fresh seeds (default 3000), or one: SEED=n, with its trace
 	@$(GO) build -o bin/sim ./test/sim && bin/sim -seeds $(SEEDS) -seed $(SEED)
+
+proof: build         ## what takes longer than make test: faults for minutes
+	$(GO) test -tags e2e -count=1 -timeout 30m -run '^TestFailover$$' ./test/e2e -long
 
 clean:               ## remove what make built
 	rm -rf bin

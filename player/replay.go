@@ -2,6 +2,7 @@ package player
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"tlog"
@@ -9,6 +10,10 @@ import (
 	"tlog/crypto"
 	"tlog/stor"
 )
+
+// ErrHistory says that the log, sound in itself, is not the continuation of
+// the chain value that a caller of Replay has.
+var ErrHistory = errors.New("another history")
 
 // Replay calls fn with each record after `after` up to and including `to`, in
 // order. If chain is not zero it must be the chain value at `after`: else the
@@ -75,7 +80,7 @@ func (c *cursor) compare(s tlog.Sequence, value tlog.Hash) error {
 	}
 	c.started = true
 	if !c.want.IsZero() && value != c.want {
-		return tlog.Corruptf("player: vdisk %s: the log's history at sequence %d is not the caller's", c.log.info.Vdisk, s)
+		return tlog.Corruptf("player: vdisk %s: record %d of the log is not the one expected: %w", c.log.info.Vdisk, s, ErrHistory)
 	}
 	return nil
 }

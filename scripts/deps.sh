@@ -16,6 +16,7 @@ need qemu-io qemu-utils
 need fio fio
 need redis-server redis-server
 need mke2fs e2fsprogs
+need ip iproute2
 [ -e /usr/include/nbdkit-plugin.h ] || missing="$missing nbdkit-plugin-dev"
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
 

@@ -3,6 +3,7 @@ package stor
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
 	"tlog"
@@ -75,11 +76,18 @@ func (v *View) inspect(ctx context.Context, slot int, pos tlog.Position) shardAn
 }
 
 // homeWithout names the server that index i would be on, if it holds no
-// other: the one an operator looks for.
+// other: the one an operator looks for. When its place was taken by another
+// index, as while a server was away, it is one of those that hold nothing.
 func (v *View) homeWithout(pl *place, i int) string {
 	p := v.pool.manifest.P()
 	if slot := (firstSlot(v.vdisk, p) + i) % p; pl.index[slot] == indexNone {
 		return v.pool.slotName(slot)
 	}
-	return ""
+	var empty []string
+	for slot, index := range pl.index {
+		if index == indexNone {
+			empty = append(empty, v.pool.slotName(slot))
+		}
+	}
+	return strings.Join(empty, " or ")
 }

@@ -51,9 +51,13 @@ func (p *past) compare(info player.Info, to client.Point) error {
 
 // catchUp is a vdisk.Config's CatchUp.
 func (p *past) catchUp(ctx context.Context, after, to client.Point, fn func(*tlog.Record) error) error {
-	return p.with(ctx, to, func(l *player.Log) error {
+	err := p.with(ctx, to, func(l *player.Log) error {
 		return l.Replay(ctx, after.Sequence, after.Chain, to.Sequence, fn)
 	})
+	if errors.Is(err, player.ErrHistory) {
+		err = tlog.Corruptf("%w: %w: the base is of another copy of the disk; remove base and marker to take over what the log holds", vdisk.ErrDiverged, err)
+	}
+	return err
 }
 
 // rebuild is a vdisk.Config's Rebuild.
