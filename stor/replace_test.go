@@ -76,9 +76,15 @@ func TestReplaceBesideWriter(t *testing.T) {
 	if m := f.replace(2); m.ConfigVersion != 2 || len(m.Joining) != 1 || m.Joining[0] != 2 {
 		t.Fatalf("got manifest %+v", m)
 	}
-	err := <-f.publish(l, 1000)
-	for tries := 0; err == nil && tries < 100; tries++ { // until the first refusal is answered by a reload
-		err = <-f.publish(l, 1000)
+	var err error
+	limit := time.NewTimer(30 * time.Second)
+	defer limit.Stop()
+	for err == nil { // until the first refusal is answered by a reload
+		select {
+		case err = <-f.publish(l, 1000):
+		case <-limit.C:
+			t.Fatal("the owner under the old manifest goes on, or waits")
+		}
 	}
 	if tlog.ClassOf(err) != tlog.Fatal || errors.Is(err, stor.ErrFenced) {
 		t.Fatalf("the owner under the old manifest: %v", err)
