@@ -388,7 +388,7 @@ func TestAnyInterleaving(t *testing.T) {
 			"welcome", "welcome", "welcome", "pull", "pull", "written", "written",
 			"serve", "serve", "serve", "deliver", "deliver", "deliver", "seal", "lose", "stale", "overdue", "stalled", "stalled",
 		}
-		for range 150 {
+		for range 500 {
 			m.move(t, rapid.SampledFrom(moves).Draw(t, "move"))
 		}
 		if m.ended != nil {
@@ -397,7 +397,9 @@ func TestAnyInterleaving(t *testing.T) {
 		m.finish()
 		resends, flushes, lost = resends+uint64(m.resends), flushes+m.ticket, lost+m.attempt-1
 	})
-	if resends == 0 || flushes == 0 || lost == 0 {
+	t.Logf("%d resends, %d flushes, %d losses", resends, flushes, lost)
+	// -short makes a fifth of the runs, too few to be sure of each.
+	if !testing.Short() && (resends == 0 || flushes == 0 || lost == 0) {
 		t.Errorf("%d resends, %d flushes, %d losses: the test tests nothing", resends, flushes, lost)
 	}
 }
