@@ -40,8 +40,10 @@ func (s *Server) Init(ctx context.Context, cookie tlog.UUID, m *stor.Manifest) e
 	if err != nil {
 		return fmt.Errorf("stor/redis: init: manifest: %w", err)
 	}
-	_, err = s.script(ctx, "init", s.scripts.init, 1, keyID, cookie.String(), number(m.ConfigVersion), text)
-	return err
+	if _, err = s.script(ctx, "init", s.scripts.init, 1, keyID, cookie.String(), number(m.ConfigVersion), text); err != nil {
+		return err
+	}
+	return s.rewrite(ctx)
 }
 
 // script runs x and gives what follows the OK of its answer.

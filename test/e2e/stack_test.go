@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gomodule/redigo/redis"
-
 	"tlog/internal/redistest"
 )
 
@@ -47,35 +45,12 @@ func newRedisPool(t testing.TB, servers int) *pool {
 	var addrs []string
 	for range servers {
 		s := redistest.Start(t)
-		rewriteOnce(t, s)
 		p.redis = append(p.redis, s)
 		addrs = append(addrs, s.Addr)
 	}
 	p.flags = []string{"--storage-addresses", strings.Join(addrs, ","), "--key-file", filepath.Join(t.TempDir(), "key")}
 	run(t, bin(t, "tlogctl"), append([]string{"stores", "init"}, p.flags...)...)
 	return p
-}
-
-// rewriteOnce lets a new Redis rewrite its empty file. While the first rewrite
-// of a process that began with no file goes on, the server looks like one whose
-// appendonly was just switched on, and is not admitted.
-func rewriteOnce(t testing.TB, s *redistest.Server) {
-	t.Helper()
-	c, err := redis.Dial("tcp", s.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := c.Do("BGREWRITEAOF"); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "Redis has rewritten its file", func() error {
-		info, err := redis.String(c.Do("INFO", "persistence"))
-		if err == nil && (strings.Contains(info, "aof_base_size:0\r") || strings.Contains(info, "aof_rewrite_in_progress:1")) {
-			err = errNotYet
-		}
-		return err
-	})
 }
 
 // stack is a running tlogserver and a disk that is protected by it.
