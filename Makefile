@@ -69,7 +69,9 @@ e2e: build           ## real clients, real Redis, real faults, end to end
 sim:                 ## simulate SEEDS fresh seeds (default 3000), or one: SEED=n, with its trace
 	@$(GO) build -o bin/sim ./test/sim && bin/sim -seeds $(SEEDS) -seed $(SEED)
 
-proof: build         ## what takes longer than make test: faults for minutes
+proof: build         ## what takes longer than make test: about 20 minutes
+	$(MAKE) modelcheck
+	$(MAKE) sim SEEDS=20000
 	$(GO) test -tags e2e -count=1 -timeout 30m -run '^TestFailover$$' ./test/e2e -long
 
 clean:               ## remove what make built
