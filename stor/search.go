@@ -255,7 +255,25 @@ func (s *search) readMetas(ctx context.Context, a takeover.ReadMetas) searchAnsw
 	if err != nil && !partial {
 		return searchAnswer{err: err}
 	}
+	// Reads carry no cookie. A server that was wiped after its vote would answer
+	// truly that it holds nothing; that it is still who it was is asked after
+	// the metas, so that what they lack was lacking before.
+	if changed := s.stillThere(ctx, server, a.Server); changed != nil {
+		return searchAnswer{err: changed}
+	}
 	return searchAnswer{err: err, event: takeover.MetasRead{Server: a.Server, Round: a.Round, Metas: coreMetas(metas), Partial: partial}}
+}
+
+// stillThere checks that a server has the cookie of its slot.
+func (s *search) stillThere(ctx context.Context, server Server, slot int) error {
+	cookie, _, err := server.Identify(ctx)
+	switch want := s.pool.Manifest().Cookies[slot]; {
+	case err != nil:
+		return err
+	case cookie != want:
+		return fmt.Errorf("stor: %s: it was wiped or exchanged meanwhile", server.Name())
+	}
+	return nil
 }
 
 func coreMetas(metas []Meta) []takeover.Meta {

@@ -183,7 +183,12 @@ func doProbe() request {
 }
 
 func doMetas(from, to tlog.Position) request {
-	return request{"metas", false, func(s *shardServer) reply { return reply{metas: s.store.Metas(from, to)} }}
+	return request{"metas", false, func(s *shardServer) reply {
+		if s.store.Cookie() != s.cookie { // the shell asks who answered
+			return reply{err: &stor.Refusal{Code: stor.WrongStore, Server: s.name, Err: errLost}}
+		}
+		return reply{metas: s.store.Metas(from, to)}
+	}}
 }
 
 func doShard(pos tlog.Position) request {

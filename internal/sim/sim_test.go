@@ -46,6 +46,9 @@ func TestFound(t *testing.T) {
 		// A client whose vdisk another one tried to take twice, and did not get, gave
 		// up for ever as if its records had been refused.
 		{"takeover that fails twice", 795261600282},
+		// A store that was wiped between its promise and the reading of its metas
+		// voted as if it had never held anything.
+		{"wiped while it votes", 795263455049},
 		// The simulation's own: a client that was started again after the faults had
 		// stopped wrote on, faster than its credit let it flush.
 		{"guest that does not stop", 100728},
