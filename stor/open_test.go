@@ -245,6 +245,34 @@ func TestAmnesiaDoesNotVote(t *testing.T) {
 	})
 }
 
+// Nor one that is wiped after it gave its hints or its promise: what it then
+// says of positions is true, and of another server.
+func TestAmnesiaWhileVoting(t *testing.T) {
+	for name, find := range map[string]func(*testing.T, *fixture) error{
+		"survey": func(t *testing.T, f *fixture) error { _, err := f.pool.Survey(t.Context(), f.vdisk); return err },
+		"takeover": func(t *testing.T, f *fixture) error {
+			_, err := f.pool.Takeover(t.Context(), f.vdisk, accept)
+			return err
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t, 4, 2, 0, 7)
+			defer f.close()
+			l := f.takeover()
+			f.commit(l, 3)
+			l.Close()
+			for _, s := range f.fakes[:3] {
+				s.set(func() {
+					s.metas = func([]stor.Meta) ([]stor.Meta, error) { s.wipe(); return nil, nil }
+				})
+			}
+			if err := find(t, f); tlog.ClassOf(err) != tlog.Unavailable {
+				t.Errorf("%s while three of seven are wiped: %v", name, err)
+			}
+		})
+	}
+}
+
 func TestAServerThatWasAwayAtOpenIsUsedWhenItIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, 2, 1, 0, 3)
