@@ -8,7 +8,6 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -51,13 +50,10 @@ func (f *fleet) start(i int) {
 	})
 }
 
-// signal sends a signal that does not end the server.
-func (f *fleet) signal(i int, sig syscall.Signal) {
-	f.t.Helper()
-	if err := f.servers[i].cmd.Process.Signal(sig); err != nil {
-		f.t.Fatal(err)
-	}
-}
+// pause stops a server from running until resume.
+func (f *fleet) pause(i int) { f.servers[i].pause() }
+
+func (f *fleet) resume(i int) { f.servers[i].resume() }
 
 // disk starts a disk that knows both servers.
 func (f *fleet) disk(flags ...string) *stack {
@@ -121,7 +117,7 @@ func (f *fleet) strike(s *stack, pause bool) {
 	i, before := f.at(s), s.attaches()
 	begin := time.Now()
 	if pause {
-		f.signal(i, syscall.SIGSTOP)
+		f.pause(i)
 	} else {
 		f.servers[i].kill()
 	}
@@ -134,7 +130,7 @@ func (f *fleet) strike(s *stack, pause bool) {
 	f.t.Logf("paused=%v: attached to the other server after %v", pause, time.Since(begin))
 	if pause {
 		<-time.After(time.Until(begin.Add(pauseTime)))
-		f.signal(i, syscall.SIGCONT)
+		f.resume(i)
 	} else {
 		f.start(i)
 	}
@@ -150,7 +146,7 @@ func TestZombie(t *testing.T) {
 	a := attach(t, f.addrs[0], schema.Hello{Client: alice})
 	a.write("first")
 	seen := a.again(alice)
-	f.signal(0, syscall.SIGSTOP)
+	f.pause(0)
 	paused := time.Now()
 	a.send("into the void")
 	b := attach(t, f.addrs[1], seen)
@@ -159,7 +155,7 @@ func TestZombie(t *testing.T) {
 	}
 	b.write("another second record")
 	<-time.After(time.Until(paused.Add(pauseTime)))
-	f.signal(0, syscall.SIGCONT)
+	f.resume(0)
 	if ok, got := a.answers(2); ok {
 		t.Errorf("a server that lost the vdisk acknowledged a record: %v", got)
 	}
@@ -194,11 +190,11 @@ func TestZombieOfAnotherClient(t *testing.T) {
 		t.Errorf("second client, without takeover: %v: %s", w.Status, w.Message)
 	}
 	a.write("not disturbed by that")
-	f.signal(0, syscall.SIGSTOP)
+	f.pause(0)
 	b := attach(t, f.addrs[1], schema.Hello{Client: bob, Takeover: true})
 	b.write("bob's")
 	a.send("into the void")
-	f.signal(0, syscall.SIGCONT)
+	f.resume(0)
 	if ok, got := a.answers(a.last); ok {
 		t.Errorf("a server that lost the vdisk acknowledged a record: %v", got)
 	}

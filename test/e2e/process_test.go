@@ -94,6 +94,42 @@ func (p *process) kill() {
 	<-p.done
 }
 
+// pause stops the process from running. It returns when none of its threads
+// runs any more: until then a server may still answer what comes after SIGSTOP.
+func (p *process) pause() {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	eventually(p.t, "every thread stops", func() error {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+		if err != nil || len(threads) == 0 {
+			return fmt.Errorf("no threads: %w", err)
+		}
+		for _, thread := range threads {
+			stat, err := os.ReadFile(thread)
+			if err != nil {
+				return err
+			}
+			// The state stands behind the name, which is in brackets and may hold anything.
+			if !bytes.HasPrefix(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" T")) {
+				return fmt.Errorf("%s: %s", thread, stat)
+			}
+		}
+		return nil
+	})
+}
+
+func (p *process) resume() {
+	p.t.Helper()
+	p.signal(syscall.SIGCONT)
+}
+
+func (p *process) signal(sig os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 // stop is SIGTERM; it returns the exit code.
 func (p *process) stop() int {
 	p.t.Helper()
