@@ -190,6 +190,9 @@ func ruling(ctx context.Context, servers []Server, answers []answer) (*Manifest,
 		}
 	}
 	if votes < best.ruledBy() {
+		if older := slices.ContainsFunc(answers, func(a answer) bool { return a.err == nil && a.manifest.ConfigVersion != best.ConfigVersion }); older {
+			return nil, tlog.Unavailablef("stor: pool %v: a change of its manifest was begun and not finished: %d of %d servers hold version %d, %d are needed; run tlogctl stores replace again: %w", best.Pool, votes, best.P(), best.ConfigVersion, best.ruledBy(), joinErrors(servers, answers))
+		}
 		return nil, tlog.Unavailablef("stor: pool %v: %d of %d shard servers hold its manifest, %d are needed: %w", best.Pool, votes, best.P(), best.ruledBy(), joinErrors(servers, answers))
 	}
 	return best, nil

@@ -64,7 +64,7 @@ func (p *Pool) reloadSoon() {
 }
 
 // adopt goes by m from now on: every server is put in its slot anew, and logs
-// that count on a server that was replaced end.
+// that count on a server that was replaced end. p.reloading is held.
 func (p *Pool) adopt(m *Manifest, answers []answer) {
 	p.mu.Lock()
 	moved := !slices.Equal(p.rules.Load().Cookies, m.Cookies)
@@ -143,41 +143,82 @@ func (p *Pool) Replace(ctx context.Context, slot int, fresh Server) (*Manifest, 
 	if err := next.Check(); err != nil {
 		return nil, fmt.Errorf("stor: replace: too many servers at once: %w", err)
 	}
-	if err := p.writable(ctx, next); err != nil {
+	servers := p.servers()
+	if err := writable(servers, askAll(ctx, servers), next); err != nil {
 		return nil, err
 	}
 	if err := fresh.Init(ctx, next.Cookies[slot], next); err != nil {
 		return nil, tlog.Unavailablef("stor: replace: %s: %w", fresh.Name(), err)
 	}
-	return next, p.writeAll(ctx, next)
+	return next, writeAll(ctx, p.servers(), next)
 }
 
 // completeChange finishes a change of the manifest that did not reach enough
 // servers, so that the next one is built on it.
 func (p *Pool) completeChange(ctx context.Context) error {
 	p.reload(ctx)
-	answers := askAll(ctx, p.servers())
+	servers := p.servers()
+	next, err := begun(askAll(ctx, servers), p.rules.Load())
+	if err != nil {
+		return err
+	}
+	if next == nil {
+		return nil
+	}
+	if err := writeAll(ctx, servers, next); err != nil {
+		return err
+	}
+	p.reload(ctx)
+	return nil
+}
+
+// begun is the newest manifest after rules that a server knows; nil if there is none.
+func begun(answers []answer, rules *Manifest) (*Manifest, error) {
 	var next *Manifest
 	for i := range answers {
 		m := answers[i].manifest
-		if answers[i].err != nil || !p.outdated(m) {
+		if answers[i].err != nil || !rules.sameShape(m) || m.ConfigVersion <= rules.ConfigVersion {
 			continue
 		}
 		switch {
 		case next == nil || m.ConfigVersion > next.ConfigVersion:
 			next = m
 		case m.ConfigVersion == next.ConfigVersion && !m.equal(next):
-			return tlog.Unavailablef("stor: two changes of the manifest to version %d were made at once, and neither reached %d servers; wipe the new server of one of them and run this again with the other", m.ConfigVersion, m.Q())
+			return nil, tlog.Unavailablef("stor: two changes of the manifest to version %d were made at once, and neither reached %d servers; wipe the new server of one of them and run this again with the other", m.ConfigVersion, m.Q())
 		}
 	}
-	if next == nil {
+	return next, nil
+}
+
+// FinishChange finishes a change of the manifest that reached so many servers
+// that the old one does not rule any more, and so few that neither does the
+// new one: no pool can be opened before. Else it does nothing. The servers stay
+// the caller's.
+//
+// The new one is the only way: who holds it takes no older one. That of two
+// changes at once the other may still come to rule, Q prevents.
+func FinishChange(ctx context.Context, servers []Server) error {
+	answers := askAll(ctx, servers)
+	old, votes := elect(answers)
+	if old == nil || votes >= old.ruledBy() {
 		return nil
 	}
-	if err := p.writeAll(ctx, next); err != nil {
+	for i := range answers { // the oldest: elect names the one that most hold
+		if m := answers[i].manifest; answers[i].err == nil && m.sameShape(old) && m.ConfigVersion < old.ConfigVersion {
+			old = m
+		}
+	}
+	next, err := begun(answers, old)
+	if next == nil || err != nil {
 		return err
 	}
-	p.reload(ctx)
-	return nil
+	if err := next.Check(); err != nil {
+		return err
+	}
+	if err := writable(servers, answers, next); err != nil {
+		return err
+	}
+	return writeAll(ctx, servers, next)
 }
 
 func (p *Pool) servers() []Server {
@@ -199,8 +240,7 @@ func (p *Pool) Listed(name string) Server {
 }
 
 // writable makes sure, before anything is written, that m can come to rule.
-func (p *Pool) writable(ctx context.Context, m *Manifest) error {
-	answers := askAll(ctx, p.servers())
+func writable(servers []Server, answers []answer, m *Manifest) error {
 	n := 0
 	for i := range answers {
 		if slot := slices.Index(m.Cookies, answers[i].cookie); answers[i].err == nil && slot >= 0 && !slices.Contains(m.Joining, slot) {
@@ -208,14 +248,13 @@ func (p *Pool) writable(ctx context.Context, m *Manifest) error {
 		}
 	}
 	if n < m.Q() {
-		return tlog.Unavailablef("stor: pool %v: %d of its other servers answer, %d are needed to change the manifest: %w", m.Pool, n, m.Q(), joinErrors(p.servers(), answers))
+		return tlog.Unavailablef("stor: pool %v: %d of its other servers answer, %d are needed to change the manifest: %w", m.Pool, n, m.Q(), joinErrors(servers, answers))
 	}
 	return nil
 }
 
 // writeAll writes m to every server that is part of it; Q must take it.
-func (p *Pool) writeAll(ctx context.Context, m *Manifest) error {
-	servers := p.servers()
+func writeAll(ctx context.Context, servers []Server, m *Manifest) error {
 	answers := askAll(ctx, servers)
 	errs := make([]error, len(servers))
 	var wg sync.WaitGroup
@@ -282,7 +321,7 @@ func (p *Pool) Settle(ctx context.Context) (tlog.UUID, error) {
 	next := rules.clone()
 	next.ConfigVersion++
 	next.Joining = nil
-	if err := p.writeAll(ctx, next); err != nil {
+	if err := writeAll(ctx, p.servers(), next); err != nil {
 		return tlog.UUID{}, err
 	}
 	p.reload(ctx)

@@ -2,6 +2,8 @@ package stor_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -180,6 +182,83 @@ func TestReplaceInterrupted(t *testing.T) {
 	}
 }
 
+// A change that reached so many that the old manifest does not rule any more,
+// and too few for the new one to rule: nobody opens the pool by either, and
+// it is finished from the servers alone. The new server is not one of those counted.
+func TestReplaceCutShort(t *testing.T) {
+	for reached := 1; reached <= 6; reached++ {
+		t.Run(fmt.Sprintf("reached %d others", reached), func(t *testing.T) {
+			f := started(t)
+			defer f.close()
+			f.wipe(0)
+			m := f.tool().Manifest()
+			m.ConfigVersion, m.Joining = 2, []int{0}
+			m.Cookies[0] = tlog.UUID{42}
+			for i := range reached + 1 {
+				if err := f.fakes[i].Init(t.Context(), m.Cookies[i], &m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var list []stor.Server
+			for _, s := range f.fakes {
+				list = append(list, lent{s})
+			}
+			rules := map[int]uint64{1: 1, 5: 2, 6: 2}[reached]
+			p, err := stor.Open(t.Context(), f.cfg, list)
+			switch {
+			case rules == 0 && (tlog.ClassOf(err) != tlog.Unavailable || !strings.Contains(err.Error(), "stores replace")):
+				t.Fatalf("opened as %+v, %v", p, err)
+			case rules > 0 && (err != nil || p.Manifest().ConfigVersion != rules):
+				t.Fatalf("version %d does not rule: %v", rules, err)
+			}
+			if p != nil {
+				f.closePool(p)
+			}
+			f.away(true, 1, 2)
+			if err := stor.FinishChange(t.Context(), list); rules == 0 && tlog.ClassOf(err) != tlog.Unavailable {
+				t.Errorf("finished with four servers: %v", err)
+			}
+			f.away(false, 1, 2)
+			if err := stor.FinishChange(t.Context(), list); err != nil {
+				t.Fatal(err)
+			}
+			if got := f.tool().Manifest(); rules == 0 && (got.ConfigVersion != 2 || got.Cookies[0] != m.Cookies[0]) || rules > 0 && got.ConfigVersion != rules {
+				t.Errorf("finished as %+v", got)
+			}
+		})
+	}
+}
+
+func (f *fixture) closePool(p *stor.Pool) {
+	f.t.Helper()
+	if err := p.Close(); err != nil {
+		f.t.Error(err)
+	}
+}
+
+// Before a new server votes every server must have answered: one that is
+// silent may be the only one to know a vdisk, or to claim a position twice.
+func TestSettleNeedsEveryServer(t *testing.T) {
+	f := started(t)
+	defer f.close()
+	f.wipe(2)
+	f.replace(2)
+	f.pool.Status(t.Context()) // it meets the new manifest
+	l := f.takeover()
+	f.repair(l, false)
+	l.Close()
+	for silent := range f.fakes {
+		f.away(true, silent)
+		if _, err := f.pool.Settle(t.Context()); tlog.ClassOf(err) != tlog.Unavailable || !f.pool.Joining() {
+			t.Errorf("settled without server %d: %v", silent, err)
+		}
+		f.away(false, silent)
+	}
+	if _, err := f.pool.Settle(t.Context()); err != nil || f.pool.Joining() {
+		t.Errorf("settle: %v", err)
+	}
+}
+
 // Of two changes to the same version none rules by less than a majority, and
 // a third one is not begun on top of them.
 func TestTwoChangesAtOnce(t *testing.T) {
@@ -204,8 +283,11 @@ func TestTwoChangesAtOnce(t *testing.T) {
 	if p, err := stor.Open(t.Context(), f.cfg, list); tlog.ClassOf(err) != tlog.Unavailable {
 		t.Errorf("opened as %+v, %v", p, err)
 	}
-	if _, err := f.pool.Replace(t.Context(), 0, lent{newFake(t, "new")}); tlog.ClassOf(err) != tlog.Unavailable {
+	if _, err := f.pool.Replace(t.Context(), 0, lent{newFake(t, "new")}); tlog.ClassOf(err) != tlog.Unavailable || !strings.Contains(err.Error(), "two changes") {
 		t.Errorf("a third change: %v", err)
+	}
+	if err := stor.FinishChange(t.Context(), list); tlog.ClassOf(err) != tlog.Unavailable || !strings.Contains(err.Error(), "two changes") {
+		t.Errorf("finishing either: %v", err)
 	}
 }
 

@@ -90,7 +90,8 @@ func (f *Flags) OpenOwner(ctx context.Context, log *slog.Logger) (*Opened, error
 	return o, err
 }
 
-// OpenForChange opens a pool for tools that change its servers, without keys.
+// OpenForChange opens a pool for tools that change its servers, without keys. A
+// change of its manifest that was cut short is finished first.
 func (f *Flags) OpenForChange(ctx context.Context, log *slog.Logger) (*Opened, error) {
 	if err := f.check(); err != nil {
 		return nil, err
@@ -100,7 +101,14 @@ func (f *Flags) OpenForChange(ctx context.Context, log *slog.Logger) (*Opened, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	pool, err := f.openPool(ctx, log, true)
+	servers, err := f.servers(log, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := stor.FinishChange(ctx, servers); err != nil {
+		return nil, errors.Join(err, closeAll(servers))
+	}
+	pool, err := stor.Open(ctx, f.poolConfig(log), servers)
 	if err != nil {
 		return nil, f.explain(err)
 	}
