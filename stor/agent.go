@@ -18,6 +18,7 @@ type agent struct {
 	// Guarded by Pool.mu:
 	slot   int   // −1: not known to belong to this pool
 	err    error // why it is not usable, as of the last look; nil: it is
+	gone   bool  // not listed any more
 	flight *identifying
 
 	mu     sync.Mutex

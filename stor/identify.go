@@ -56,7 +56,9 @@ func (p *Pool) identifyNow(a *agent, f *identifying) {
 		p.reload(ctx)
 	}
 	p.mu.Lock()
-	if err == nil {
+	if a.gone {
+		err = errClosed
+	} else if err == nil {
 		err = p.bind(a, cookie, m)
 	} else if errors.Is(err, ErrEmpty) {
 		p.unbind(a)

@@ -18,12 +18,12 @@ type Pool struct {
 	rules    atomic.Pointer[Manifest]
 	codec    *codec
 	jitter   *jitter
-	agents   []*agent // in the order they were listed
 	ctx      context.Context
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
 
 	mu     sync.Mutex
+	agents []*agent // in the order they were listed; see listed
 	slots  []*agent // by slot; nil: its server has not shown up
 	logs   map[*Log]struct{}
 	closed bool
@@ -86,9 +86,10 @@ type ServerStatus struct {
 // Status asks every server. It has one entry a slot, in order, and then those
 // that are listed and belong to none.
 func (p *Pool) Status(ctx context.Context) []ServerStatus {
-	all := make([]ServerStatus, len(p.agents))
+	agents := p.listed()
+	all := make([]ServerStatus, len(agents))
 	var wg sync.WaitGroup
-	for i, a := range p.agents {
+	for i, a := range agents {
 		wg.Go(func() { all[i] = p.statusOf(ctx, a) })
 	}
 	wg.Wait()
@@ -99,7 +100,7 @@ func (p *Pool) Status(ctx context.Context) []ServerStatus {
 			list[slot] = all[i]
 			continue
 		}
-		list[slot] = p.vacant(slot, all)
+		list[slot] = p.vacant(slot, agents, all)
 	}
 	for _, s := range all {
 		if s.Slot < 0 {
@@ -110,10 +111,10 @@ func (p *Pool) Status(ctx context.Context) []ServerStatus {
 }
 
 // vacant is the status of a slot without a server: that of the one which is
-// meant, taken out of all.
-func (p *Pool) vacant(slot int, all []ServerStatus) ServerStatus {
+// meant, taken out of all, which is by agents.
+func (p *Pool) vacant(slot int, agents []*agent, all []ServerStatus) ServerStatus {
 	p.mu.Lock()
-	i := slices.Index(p.agents, p.meant(slot))
+	i := slices.Index(agents, p.meant(slot))
 	p.mu.Unlock()
 	if i < 0 || all[i].Slot >= 0 {
 		return ServerStatus{Slot: slot, Name: fmt.Sprintf("slot %d", slot), Err: errors.New("stor: no server that answers belongs here")}
@@ -178,13 +179,14 @@ func (p *Pool) Close() error {
 		return nil
 	}
 	p.closed = true
+	agents := p.agents
 	p.mu.Unlock()
 	p.cancel() // ends what Identify, Fence and Append still wait for
-	for _, a := range p.agents {
+	for _, a := range agents {
 		a.close()
 	}
 	var errs []error
-	for _, a := range p.agents {
+	for _, a := range agents {
 		if err := a.server.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("stor: close %s: %w", a.server.Name(), err))
 		}

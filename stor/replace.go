@@ -223,7 +223,7 @@ func FinishChange(ctx context.Context, servers []Server) error {
 
 func (p *Pool) servers() []Server {
 	var list []Server
-	for _, a := range p.agents {
+	for _, a := range p.listed() {
 		list = append(list, a.server)
 	}
 	return list
@@ -231,7 +231,7 @@ func (p *Pool) servers() []Server {
 
 // Listed is the server that was listed under a name, or nil; it stays the pool's.
 func (p *Pool) Listed(name string) Server {
-	for _, a := range p.agents {
+	for _, a := range p.listed() {
 		if a.server.Name() == name {
 			return a.server
 		}
