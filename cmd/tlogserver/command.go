@@ -7,11 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tlog/aggregate"
 	"tlog/cmd/internal/storage"
@@ -38,8 +40,9 @@ type options struct {
 	metricsListen string
 	verbose       bool
 
-	out io.Writer
-	log *slog.Logger
+	out   io.Writer
+	log   *slog.Logger
+	flags *pflag.FlagSet // as they were given, and as the file said at start
 }
 
 func command(out, errs io.Writer) *cobra.Command {
@@ -64,12 +67,18 @@ func command(out, errs io.Writer) *cobra.Command {
 				level = slog.LevelDebug
 			}
 			o.log = slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: level}))
+			o.flags = c.Flags()
 			return o.run(c.Context())
 		},
 	}
 	c.SetOut(out)
 	c.SetErr(errs)
-	f := c.Flags()
+	o.register(c.Flags())
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return storage.Usage(err) })
+	return c
+}
+
+func (o *options) register(f *pflag.FlagSet) {
 	o.storage.Register(f, true)
 	f.StringVar(&o.listen, "listen", "127.0.0.1:11211", "HOST:PORT or unix:PATH to serve clients on")
 	f.BoolVar(&o.insecure, "insecure", false, "allow addresses that other machines reach: the protocol is neither encrypted nor authenticated")
@@ -80,8 +89,6 @@ func command(out, errs io.Writer) *cobra.Command {
 	f.DurationVar(&o.scrubEvery, "scrub-every", 7*24*time.Hour, "how often every shard of a vdisk is read and checked")
 	f.StringVar(&o.metricsListen, "metrics-listen", "", "HOST:PORT for Prometheus metrics at /metrics (empty: none)")
 	f.BoolVar(&o.verbose, "verbose", false, "log every connection and aggregation")
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return storage.Usage(err) })
-	return c
 }
 
 // config checks the flags.
@@ -112,6 +119,8 @@ func (o *options) config() (server.Config, error) {
 
 // run opens the storage and serves until ctx ends.
 func (o *options) run(ctx context.Context) (err error) {
+	hangup, stop := hangups()
+	defer stop()
 	cfg, err := o.config()
 	if err != nil {
 		return err
@@ -137,7 +146,7 @@ func (o *options) run(ctx context.Context) (err error) {
 		return err
 	}
 	o.announce(ctx, opened, ln.Addr())
-	return o.serve(ctx, srv, opened, ln)
+	return o.serve(ctx, srv, opened, ln, hangup)
 }
 
 // announce says where data goes, what FlushOK promises and how long the room
@@ -153,7 +162,7 @@ func (o *options) announce(ctx context.Context, opened *storage.Opened, addr net
 
 // serve runs the server and what goes with it, until ctx ends or it fails;
 // then what was accepted is flushed.
-func (o *options) serve(ctx context.Context, srv *server.Server, opened *storage.Opened, ln net.Listener) error {
+func (o *options) serve(ctx context.Context, srv *server.Server, opened *storage.Opened, ln net.Listener, hangup <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var beside sync.WaitGroup
@@ -165,6 +174,7 @@ func (o *options) serve(ctx context.Context, srv *server.Server, opened *storage
 	}
 	defer stopMetrics()
 	beside.Go(func() { server.WatchSpace(ctx, opened.Pool, spaceEvery, o.log) })
+	beside.Go(func() { o.watchHangups(ctx, opened.Pool, hangup) })
 
 	err = srv.Serve(ctx, ln)
 	o.log.Info("shutting down")

@@ -4,6 +4,7 @@
 // Two lines go to standard output: where data goes and what a flush promises,
 // and "listening on ADDR". The log goes to standard error. SIGTERM and SIGINT
 // flush what was accepted and end the server; a second one ends it at once.
+// SIGHUP has it read the file of --config again for the addresses of its shard servers.
 // Exit codes: 0 done, 1 failed, 2 usage, 3 configuration or key, 6 not enough or
 // unsafe shard servers, 7 not everything accepted is durable.
 package main

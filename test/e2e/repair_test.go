@@ -138,9 +138,10 @@ func repairEmbedded(t *testing.T, s *stack, rolledBack, rotten, wiped int) momen
 	p.damaged(t, last, wiped)
 	p.ctl(t, 6, "stores", "check")
 	p.ctl(t, 0, "stores", "replace", "--server", p.shardDir(wiped))
+	p.joining(t, true)
 	p.ctl(t, 0, "repair", "--all")
 	p.clean(t)
-	p.ctl(t, 0, "stores", "check")
+	p.joining(t, false)
 	return last
 }
 
@@ -191,6 +192,14 @@ func repairRedis(t *testing.T, s *stack, rolledBack, rotten, wiped int) moment {
 	s.stopAll(t)
 	p.clean(t)
 	return last
+}
+
+// joining wants a server that does not vote yet, or none.
+func (p *pool) joining(t *testing.T, want bool) {
+	t.Helper()
+	if out := p.ctl(t, 0, "stores", "check"); strings.Contains(out, "does not vote") != want {
+		t.Errorf("joining is not %v:\n%s", want, out)
+	}
 }
 
 // ctl runs tlogctl and wants an exit code.

@@ -16,7 +16,7 @@ const maxConfig = 1 << 20
 
 // serverKeys are the keys that only tlogserver acts on; other programs that
 // read the same file leave them alone.
-var serverKeys = []string{"listen", "insecure", "flush-size", "flush-time", "memory-budget", "metrics-listen", "memory"}
+var serverKeys = []string{"listen", "insecure", "flush-size", "flush-time", "memory-budget", "metrics-listen", "memory", "repair-rate", "scrub-every", "verbose"}
 
 // ReadConfig reads the file that --config names, if it does, into the flags of
 // fs that the command line has not set. An unknown key is an error, so that a

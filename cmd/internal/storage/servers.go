@@ -119,6 +119,29 @@ func (f *Flags) makeShardDirs(log *slog.Logger) ([]stor.Server, error) {
 	return openDirs(dirs, file.Options{Logger: log})
 }
 
+// Relist makes the addresses of f the list of the pool's servers, which are
+// Redis servers and in use.
+func (f *Flags) Relist(ctx context.Context, pool *stor.Pool) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	addresses, err := f.addresses()
+	if err != nil {
+		return err
+	}
+	opt, err := f.redisOptions(true)
+	if err != nil {
+		return err
+	}
+	return pool.Relist(ctx, addresses, func(name string) (stor.Server, error) {
+		s, err := redis.Dial(name, opt)
+		if err != nil {
+			return nil, configError{err}
+		}
+		return s, nil
+	})
+}
+
 // OpenServer opens one server beside the pool's, to be made part of it: a
 // directory, which is made if there is none, or a Redis.
 func (f *Flags) OpenServer(name string, log *slog.Logger) (stor.Server, error) {
