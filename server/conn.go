@@ -102,7 +102,7 @@ func (c *conn) handshake() bool {
 // refuse answers a handshake with anything but OK.
 func (c *conn) refuse(r *session.Refusal) {
 	c.srv.Metrics.HandshakesFailed.Add(1)
-	c.log.Warn("client refused", "vdisk", string(c.vdisk), "status", r.Status.String(), "reason", r.Message)
+	c.log.Warn("client refused", "status", r.Status.String(), "reason", r.Message)
 	c.out.put(answer{welcome: &schema.Welcome{Version: c.version, Status: documented(c.version, r.Status), Message: r.Message}})
 	c.out.end()
 }

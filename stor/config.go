@@ -31,7 +31,7 @@ type CheckFunc func(b []byte, vdisk tlog.UUID, pos tlog.Position, headOnly bool)
 // Config of a pool. For Open zero values mean "as the manifest says", for Init
 // the defaults named here.
 type Config struct {
-	K, M       int        // shards; both zero, or as the pool has them
+	K, M       int        // shards; both zero: as the pool has them; M −1 for Open: as the pool has it
 	MinShards  int        // W; 0: K+M (strict)
 	Durability Durability // "": always
 	Check      CheckFunc

@@ -128,8 +128,10 @@ func (m *Manifest) Check() error {
 func (m *Manifest) agrees(cfg *Config) error {
 	const hint = "give the pool's own value, or leave it out"
 	switch {
-	case cfg.K != 0 && cfg.K != m.K, cfg.K != 0 && cfg.M != m.M:
-		return fmt.Errorf("stor: pool %v: %w: it has %d+%d shards, not %d+%d; %s", m.Pool, ErrConfig, m.K, m.M, cfg.K, cfg.M, hint)
+	case cfg.K != 0 && cfg.K != m.K:
+		return fmt.Errorf("stor: pool %v: %w: it has %d+%d shards, not %d data shards; %s", m.Pool, ErrConfig, m.K, m.M, cfg.K, hint)
+	case cfg.M > 0 && cfg.M != m.M, cfg.M == 0 && cfg.K != 0 && m.M != 0:
+		return fmt.Errorf("stor: pool %v: %w: it has %d+%d shards, not %d parity shards; %s", m.Pool, ErrConfig, m.K, m.M, cfg.M, hint)
 	case cfg.MinShards != 0 && cfg.MinShards != m.W:
 		return fmt.Errorf("stor: pool %v: %w: its write quorum is %d, not %d; %s", m.Pool, ErrConfig, m.W, cfg.MinShards, hint)
 	case cfg.Durability != "" && cfg.Durability != m.Durability:

@@ -143,7 +143,7 @@ func (d *Disk) reconcile(ctx context.Context, start client.Point, session client
 	have := m.point
 	switch {
 	case have.Sequence > 0 && !m.vdiskUUID.IsZero() && !session.VdiskUUID.IsZero() && m.vdiskUUID != session.VdiskUUID:
-		return tlog.Corruptf("%w: %s belongs to vdisk %v, the server's %s is %v: another pool, or the vdisk was deleted and made again; remove base and marker to take over what the log holds",
+		return tlog.Corruptf("%w: %s belongs to vdisk %v, the server's %s is %v: another pool, or the vdisk was deleted and made again; move it and its marker (.tlog) away to take over what the log holds",
 			ErrDiverged, d.cfg.Base, m.vdiskUUID, d.cfg.Vdisk, session.VdiskUUID)
 	case start.Sequence < have.Sequence:
 		return tlog.Corruptf("%w: %s holds records up to %d and the log ends at %d: the log lost records or was rolled back; do not write; see tlogctl verify", ErrDiverged, d.cfg.Base, have.Sequence, start.Sequence)
@@ -166,7 +166,7 @@ func (d *Disk) reconcile(ctx context.Context, start client.Point, session client
 }
 
 func (d *Disk) diverged(s tlog.Sequence) error {
-	return tlog.Corruptf("%w: %s and the log of vdisk %s have different histories up to record %d; remove base and marker to take over what the log holds", ErrDiverged, d.cfg.Base, d.cfg.Vdisk, s)
+	return tlog.Corruptf("%w: %s and the log of vdisk %s have different histories up to record %d; move it and its marker (.tlog) away to take over what the log holds", ErrDiverged, d.cfg.Base, d.cfg.Vdisk, s)
 }
 
 func (d *Disk) closeFiles() error { return errors.Join(d.marker.f.Close(), d.base.f.Close()) }

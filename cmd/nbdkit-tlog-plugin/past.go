@@ -55,7 +55,7 @@ func (p *past) catchUp(ctx context.Context, after, to client.Point, fn func(*tlo
 		return l.Replay(ctx, after.Sequence, after.Chain, to.Sequence, fn)
 	})
 	if errors.Is(err, player.ErrHistory) {
-		err = tlog.Corruptf("%w: %w: the base is of another copy of the disk; remove base and marker to take over what the log holds", vdisk.ErrDiverged, err)
+		err = tlog.Corruptf("%w: %w: the base is of another copy of the disk; move it and its marker (.tlog) away to take over what the log holds", vdisk.ErrDiverged, err)
 	}
 	return err
 }

@@ -96,18 +96,18 @@ func (o *options) config() (server.Config, error) {
 	budget, err := humanize.ParseBytes(o.memoryBudget)
 	switch {
 	case err != nil || budget < 32<<20 || budget > 1<<40:
-		return server.Config{}, storage.Usage(fmt.Errorf("--memory-budget %q: want a size from 32MiB to 1TiB", o.memoryBudget))
+		return server.Config{}, o.storage.Wrong(fmt.Errorf("--memory-budget %q: want a size from 32MiB to 1TiB", o.memoryBudget))
 	case o.flushSize < 1 || o.flushSize > 1<<20:
-		return server.Config{}, storage.Usage(fmt.Errorf("--flush-size %d: want 1 to %d records", o.flushSize, 1<<20))
+		return server.Config{}, o.storage.Wrong(fmt.Errorf("--flush-size %d: want 1 to %d records", o.flushSize, 1<<20))
 	case o.flushTime <= 0 || o.flushTime > time.Hour:
-		return server.Config{}, storage.Usage(fmt.Errorf("--flush-time %v: want more than 0 and at most 1h", o.flushTime))
+		return server.Config{}, o.storage.Wrong(fmt.Errorf("--flush-time %v: want more than 0 and at most 1h", o.flushTime))
 	}
 	rate, err := humanize.ParseBytes(o.repairRate)
 	switch {
 	case err != nil || rate < 1<<20 || rate > 1<<40:
-		return server.Config{}, storage.Usage(fmt.Errorf("--repair-rate %q: want a size from 1MiB to 1TiB", o.repairRate))
+		return server.Config{}, o.storage.Wrong(fmt.Errorf("--repair-rate %q: want a size from 1MiB to 1TiB", o.repairRate))
 	case o.scrubEvery < time.Minute:
-		return server.Config{}, storage.Usage(fmt.Errorf("--scrub-every %v: want at least 1m", o.scrubEvery))
+		return server.Config{}, o.storage.Wrong(fmt.Errorf("--scrub-every %v: want at least 1m", o.scrubEvery))
 	}
 	return server.Config{
 		RepairRate: int64(rate), ScrubEvery: o.scrubEvery,

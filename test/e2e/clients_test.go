@@ -97,7 +97,7 @@ func TestRolledBackLog(t *testing.T) {
 	s.writeByte("3")
 	s.writeByte("4")
 	s.disk.stop()
-	if out, code := s.serveOnce(newer); code != 4 || !strings.Contains(out, "another history") || !strings.Contains(out, "remove base and marker") {
+	if out, code := s.serveOnce(newer); code != 4 || !strings.Contains(out, "another history") || !strings.Contains(out, "move it and its marker (.tlog) away") {
 		t.Errorf("diverged: exit code %d\n%s", code, out)
 	}
 	s.startDisk() // the disk that belongs to the log goes on

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"tlog"
 	"tlog/schema"
@@ -131,6 +132,7 @@ func TestPartition(t *testing.T) {
 		seen := a.again(alice)
 		n.pull(0, 1)
 		a.send("on one side")
+		<-time.After(2 * time.Second) // and to the spare, for who does not answer
 		b := attach(t, addrs[1], seen)
 		b.write("acknowledged by one")
 		a.send("to those that know better")

@@ -24,6 +24,7 @@ func TestSpare(t *testing.T) {
 		load := start(t, "fio", "--name="+what, "--ioengine=nbd", "--uri="+uri(s.socket), "--bs=16k", "--rw=randwrite", "--size=8m",
 			"--iodepth=4", "--time_based", "--runtime=6s", "--fsync=4", "--verify=crc32c", "--verify_state_save=0")
 		harm()
+		s.writeByte("7")
 		<-load.done
 		heal()
 		if load.err != nil {

@@ -75,23 +75,43 @@ func (f *Flags) check() error {
 		return usagef("--data-dir, --storage-addresses and --memory exclude each other")
 	case kinds == 0:
 		return usagef("name the storage: --data-dir DIR, --storage-addresses HOST:PORT,… or --config FILE")
-	case f.DataShards < 0 || f.ParityShards < -1 || f.MinShards < 0:
-		return usagef("--data-shards, --parity-shards and --min-shards are not negative")
 	}
+	return f.checkNumbers()
+}
+
+// checkNumbers refuses what no pool can have.
+func (f *Flags) checkNumbers() error {
 	k, m := f.shards()
-	if k+m > 255 {
-		return usagef("--data-shards %d and --parity-shards %d are more than 255 together", k, m)
-	}
-	if f.MinShards != 0 && (f.MinShards > k+m || f.MinShards < k) {
-		return usagef("--min-shards %d is not between --data-shards and data plus parity shards (%d to %d)", f.MinShards, k, k+m)
+	switch {
+	case f.DataShards < 0 || f.ParityShards < -1 || f.MinShards < 0:
+		return f.wrongf("data-shards %d, parity-shards %d, min-shards %d: none is negative", f.DataShards, f.ParityShards, f.MinShards)
+	case k+m > 255:
+		return f.wrongf("data-shards %d and parity-shards %d are %d together, and at most 255 are possible", k, m, k+m)
+	case f.MinShards > k+m:
+		return f.wrongf("min-shards %d: an aggregation has %d+%d shards, no more than %d can be stored", f.MinShards, k, m, k+m)
+	case f.MinShards != 0 && f.MinShards < k:
+		// f_w = k+m−W and f_r = W−k give f_w + f_r = m for any W from k on: with
+		// fewer no number of servers that a takeover reads would be enough.
+		return f.wrongf("min-shards %d: %d shards may then be missing when a flush is acknowledged, and with parity-shards %d no more than %d may; at least data-shards (%d) are needed", f.MinShards, k+m-f.MinShards, m, m, k)
 	}
 	switch f.Durability {
 	case "", "always", "everysec", "memory":
 	default:
-		return usagef("--durability %q: want always, everysec or memory", f.Durability)
+		return f.wrongf("durability %q: want always, everysec or memory", f.Durability)
 	}
 	return nil
 }
+
+// Wrong makes err, of a value, what it is: a wrong configuration file if one was
+// read, else a wrong command line.
+func (f *Flags) Wrong(err error) error {
+	if f.Config != "" {
+		return configError{fmt.Errorf("config: %s: %w", f.Config, err)}
+	}
+	return Usage(err)
+}
+
+func (f *Flags) wrongf(format string, a ...any) error { return f.Wrong(fmt.Errorf(format, a...)) }
 
 // shards are k and m for a new pool.
 func (f *Flags) shards() (k, m int) {

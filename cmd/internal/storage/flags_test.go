@@ -49,13 +49,14 @@ func TestCheck(t *testing.T) {
 		{"", "name the storage"},
 		{"--data-dir d --memory", "exclude each other"},
 		{"--data-dir d --storage-addresses h:1", "exclude each other"},
-		{"--data-dir d --data-shards -1", "not negative"},
-		{"--data-dir d --parity-shards -2", "not negative"},
-		{"--data-dir d --data-shards 200 --parity-shards 56", "more than 255"},
-		{"--data-dir d --min-shards 3", "not between"},
-		{"--data-dir d --min-shards 7", "not between"},
+		{"--data-dir d --data-shards -1", "data-shards -1"},
+		{"--data-dir d --parity-shards -2", "parity-shards -2"},
+		{"--data-dir d --data-shards 200 --parity-shards 56", "256 together"},
+		{"--data-dir d --min-shards 3", "min-shards 3: 3 shards may then be missing when a flush is acknowledged, and with parity-shards 2"},
+		{"--data-dir d --min-shards 7", "min-shards 7: an aggregation has 4+2 shards"},
 		{"--data-dir d --durability sometimes", "want always, everysec or memory"},
 	} {
+
 		_, err := parse(t, strings.Fields(c.args)...)
 		if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 			t.Errorf("%q: %v, want %q", c.args, err, c.err)
@@ -114,11 +115,15 @@ func TestReadConfig(t *testing.T) {
 		t.Errorf("flags and file give %+v", f)
 	}
 	for text, want := range map[string]string{
-		"data-dri: d\n":             "data-dri: unknown key",
-		"config: other\n":           "config: unknown key",
-		"data-shards: many\n":       "data-shards",
-		"storage: {addresses: a}\n": "unknown key",
-		"[":                         "",
+		"data-dri: d\n":                    "data-dri: unknown key",
+		"config: other\n":                  "config: unknown key",
+		"data-shards: many\n":              "data-shards",
+		"data-dir: d\nmin-shards: 3\n":     "min-shards 3: 3 shards may then be missing",
+		"data-dir: d\nmin-shards: 7\n":     "min-shards 7: an aggregation has 4+2 shards",
+		"data-dir: d\ndata-shards: 254\n":  "254 and parity-shards 2 are 256 together",
+		"data-dir: d\ndurability: often\n": "durability \"often\"",
+		"storage: {addresses: a}\n":        "unknown key",
+		"[":                                "",
 	} {
 		write(text)
 		if _, err := parse(t, "--config", path); err == nil || !strings.Contains(err.Error(), want) || ExitCode(err) != ExitConfig {
@@ -205,7 +210,12 @@ func know(t testing.TB, dir string) {
 
 func open(t testing.TB, dir string, write bool) (stor.Manifest, error) {
 	t.Helper()
-	f, err := parse(t, "--data-dir", dir)
+	return opened(t, write, "--data-dir", dir)
+}
+
+func opened(t testing.TB, write bool, args ...string) (stor.Manifest, error) {
+	t.Helper()
+	f, err := parse(t, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,4 +229,30 @@ func open(t testing.TB, dir string, write bool) (stor.Manifest, error) {
 	}
 	m := o.Pool.Manifest()
 	return m, o.Close()
+}
+
+// What flags say of a pool that exists is held against it, each number alone too.
+func TestAgreesWithThePool(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	if _, err := opened(t, true, "--data-dir", dir, "--min-shards", "5"); err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]string{
+		"":                                  "",
+		"--data-shards 4":                   "",
+		"--parity-shards 2":                 "",
+		"--data-shards 4 --parity-shards 2": "",
+		"--min-shards 5":                    "",
+		"--data-shards 5":                   "4+2 shards, not 5 data shards",
+		"--parity-shards 3":                 "4+2 shards, not 3 parity shards",
+		"--data-shards 4 --parity-shards 0": "4+2 shards, not 0 parity shards",
+		"--min-shards 6":                    "its write quorum is 5, not 6",
+		"--min-shards 4":                    "its write quorum is 5, not 4",
+		"--durability everysec":             `its durability is "always", not "everysec"`,
+	} {
+		_, err := opened(t, false, append([]string{"--data-dir", dir}, strings.Fields(args)...)...)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || ExitCode(err) != ExitConfig) {
+			t.Errorf("%q: %v, want %q", args, err, want)
+		}
+	}
 }

@@ -32,7 +32,7 @@ func Judge(disk Disk, head Head, a *Attach, other bool) *Refusal {
 	switch {
 	case a.LastFlushed > head.Last:
 		return refusal(tlog.HandshakeLogBehind,
-			"the log ends at record %d, the client saw %d acknowledged: records were lost, or this is another pool; nothing was changed", head.Last, a.LastFlushed)
+			"the log ends at record %d, the client saw %d acknowledged: records were lost, or this is another pool", head.Last, a.LastFlushed)
 	case a.LastFlushed == head.Last && head.Last > 0 && a.Chain != head.Chain:
 		return refusal(tlog.HandshakeDiverged, "record %d of the log is not the client's: they have different histories", head.Last)
 	}
@@ -43,15 +43,15 @@ func judgeClient(head Head, a *Attach, other bool) *Refusal {
 	switch {
 	case a.Generation > head.Generation:
 		return refusal(tlog.HandshakeLogBehind,
-			"the log's generation is %d, the client was given %d: the log was rolled back, or this is another pool; nothing was changed", head.Generation, a.Generation)
+			"the log's generation is %d, the client was given %d: the log was rolled back, or this is another pool", head.Generation, a.Generation)
 	case a.Client == head.Client, a.Takeover:
 		return nil
 	case head.Client.IsZero() && a.Generation == 0 && !other:
 		return nil
 	case a.Generation > 0 && a.Generation < head.Generation:
-		return refusal(tlog.HandshakeFenced, "another client took the vdisk in generation %d; take it back with --takeover if that is meant", head.Generation)
+		return refusal(tlog.HandshakeFenced, "another client has the vdisk since generation %d, this one had generation %d", head.Generation, a.Generation)
 	}
-	return refusal(tlog.HandshakeDenied, "the vdisk is another client's (generation %d); --takeover takes it", head.Generation)
+	return refusal(tlog.HandshakeDenied, "the vdisk is another client's, in generation %d; stop that one first, or take the vdisk from it with --takeover", head.Generation)
 }
 
 func refusal(s tlog.HandshakeStatus, format string, a ...any) *Refusal {

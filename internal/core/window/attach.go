@@ -123,13 +123,13 @@ func (w *Window) checkHistory(m *Welcome) error {
 }
 
 func (w *Window) behind(what string) error {
-	return tlog.Corruptf("vdisk %s, flushed up to sequence %d: %s: do not write; look for the shard servers that hold the rest: %w",
-		w.cfg.Vdisk, w.flushed.Sequence, what, ErrLogBehind)
+	return tlog.Corruptf("vdisk %s: %w: flushed up to sequence %d, and %s; nothing was changed: bring back the shard servers that hold the rest (tlogctl stores check names who is missing), and keep the base image until then",
+		w.cfg.Vdisk, ErrLogBehind, w.flushed.Sequence, what)
 }
 
 func (w *Window) diverged(what string) error {
-	return tlog.Corruptf("vdisk %s at sequence %d: %s: do not write; restore from the log, or find who else wrote it: %w",
-		w.cfg.Vdisk, w.flushed.Sequence, what, ErrDiverged)
+	return tlog.Corruptf("vdisk %s: %w: at sequence %d, %s; nothing was changed: this is another copy of the disk, or another pool; find out which copy is the right one, and to go on with what the log holds move this base image away, and the marker beside it",
+		w.cfg.Vdisk, ErrDiverged, w.flushed.Sequence, what)
 }
 
 // onDenial handles a handshake that was answered with another status than OK.
@@ -144,15 +144,15 @@ func (w *Window) onDenial(m *Welcome, acts []Action) []Action {
 	var err error
 	switch m.Status {
 	case tlog.HandshakeFenced:
-		err = tlog.Fatalf("vdisk %s: %s: stop this client, the other one goes on: %w", w.cfg.Vdisk, said, ErrFenced)
+		err = tlog.Fatalf("vdisk %s: %w (%s); nothing is written here any more: stop this client, or start it with --takeover if it, and not the other one, is to go on", w.cfg.Vdisk, ErrFenced, said)
 	case tlog.HandshakeLogBehind:
 		err = w.behind(said)
 	case tlog.HandshakeDiverged:
 		err = w.diverged(said)
 	case tlog.HandshakeDenied:
-		err = tlog.Fatalf("vdisk %s: %s: stop the other client, or take the vdisk over: %w", w.cfg.Vdisk, said, ErrDenied)
+		err = tlog.Fatalf("vdisk %s: %w (%s)", w.cfg.Vdisk, ErrDenied, said)
 	default:
-		err = tlog.Protocolf("vdisk %s: %s: correct the settings: %w", w.cfg.Vdisk, said, ErrRefused)
+		err = tlog.Protocolf("vdisk %s: %w: %s: correct the settings", w.cfg.Vdisk, ErrRefused, said)
 	}
 	return w.fail(err, acts)
 }
