@@ -128,7 +128,7 @@ func (o *options) run(ctx context.Context) (err error) {
 	if err := errors.Join(o.checkAddress("listen", o.listen), o.checkAddress("metrics-listen", o.metricsListen)); err != nil {
 		return err
 	}
-	if s := &o.storage; s.DataDir == "" && len(s.StorageAddresses) == 0 && !s.Memory {
+	if s := &o.storage; s.DataDir == "" && len(s.StorageAddresses) == 0 && !s.Memory && !s.Discard {
 		s.DataDir = "./tlog-data"
 	}
 	opened, err := o.storage.OpenWriter(ctx, o.log)

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"regexp"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"tlog/server"
@@ -66,14 +68,22 @@ func newCollector(s *server.Server) collector {
 	return c
 }
 
+// goCollector is the Go runtime's numbers: memory, garbage collection, goroutines.
+func goCollector() prometheus.Collector {
+	return collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(
+		collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/cpu/classes/gc/total:cpu-seconds$`)}))
+}
+
 // serveMetrics answers at /metrics until the result is called.
 func (o *options) serveMetrics(s *server.Server) (stop func(), err error) {
 	if o.metricsListen == "" {
 		return func() {}, nil
 	}
 	registry := prometheus.NewRegistry()
-	if err := registry.Register(newCollector(s)); err != nil {
-		return nil, err
+	for _, c := range []prometheus.Collector{newCollector(s), goCollector()} {
+		if err := registry.Register(c); err != nil {
+			return nil, err
+		}
 	}
 	ln, err := net.Listen("tcp", o.metricsListen)
 	if err != nil {

@@ -3,6 +3,7 @@ package lint
 import (
 	"go/token"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +19,7 @@ var layers = map[string]int{
 	"stor/redis":          3,
 	"stor/file":           3,
 	"stor/memory":         3,
+	"stor/discard":        3,
 	"stor/stortest":       3,
 	"server":              4,
 	"client":              4,
@@ -29,6 +31,9 @@ var layers = map[string]int{
 	"internal/modelcheck": 2,
 	"internal/sim/*":      6,
 	"internal/sim":        7,
+	"internal/redisrun":   1,
+	"internal/bench/*":    5,
+	"internal/bench":      6,
 }
 
 // sameLayer are the imports within a layer that are meant: the memory store is
@@ -40,12 +45,12 @@ var sameLayer = map[[2]string]bool{
 // homes says in which directories (and below) a foreign library may be used.
 var homes = map[string][]string{
 	"capnproto.org/go/capnp":           {"schema"},
-	"github.com/gomodule/redigo":       {"stor/redis"},
+	"github.com/gomodule/redigo":       {"stor/redis", "internal/bench"},
 	"github.com/alicebob/miniredis":    {"stor/memory"},
-	"github.com/klauspost/reedsolomon": {"stor"},
-	"github.com/klauspost/compress":    {"aggregate"},
+	"github.com/klauspost/reedsolomon": {"stor", "internal/bench/stage"},
+	"github.com/klauspost/compress":    {"aggregate", "internal/bench"},
 	"golang.org/x/crypto":              {"crypto"},
-	"github.com/zeebo/blake3":          {"crypto"},
+	"github.com/zeebo/blake3":          {"crypto", "internal/bench"},
 	"golang.org/x/sys":                 {"stor/file", "vdisk", "cmd"},
 	"github.com/spf13/cobra":           {"cmd"},
 	"github.com/spf13/pflag":           {"cmd"},
@@ -117,7 +122,7 @@ func Homes(f *File, report Report) {
 		switch {
 		case lib == "":
 			report(at, "home", "%s has no home: give it one in internal/lint", p)
-		case !f.in(homes[lib]...), exactHomes[lib] && f.Dir() != homes[lib][0]:
+		case !f.in(homes[lib]...), exactHomes[lib] && !slices.Contains(homes[lib], f.Dir()):
 			report(at, "home", "%s is used in %s only", lib, strings.Join(homes[lib], ", "))
 		}
 	})

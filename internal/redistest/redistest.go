@@ -6,21 +6,14 @@
 package redistest
 
 import (
-	"bufio"
-	"errors"
-	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
-)
 
-const patience = 30 * time.Second
+	"tlog/internal/redisrun"
+)
 
 // Server is one redis-server process. Its methods end the test when the
 // process does not do as told; they are for one goroutine.
@@ -29,107 +22,21 @@ type Server struct {
 	Dir  string // where it keeps its files
 	Pid  int    // of the process that runs now, or ran last
 
-	t     testing.TB
-	args  []string
-	cmd   *exec.Cmd
-	ended chan struct{} // closed when the process was reaped
+	t   testing.TB
+	run *redisrun.Server
 }
 
 // Start starts a Redis that a shard server may be: every write synced. args
 // come last, so they overrule: "--appendfsync", "everysec".
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, Dir: t.TempDir(), args: args}
-	for range 5 {
-		s.Addr = freeAddr(t)
-		s.launch()
-		if s.wait() {
-			t.Cleanup(s.Kill)
-			return s
-		}
-		// The port may have been taken between our look and its listening.
-		s.Kill()
-	}
-	t.Fatalf("redis-server did not start: %s", s.Log())
-	return nil
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	run, err := redisrun.Start(t.TempDir(), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-func (s *Server) launch() {
-	s.t.Helper()
-	_, port, err := net.SplitHostPort(s.Addr)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	args := append([]string{
-		"--bind", "127.0.0.1", "--port", port, "--dir", s.Dir, "--logfile", filepath.Join(s.Dir, "redis.log"),
-		"--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no",
-	}, s.args...)
-	s.cmd = exec.Command("redis-server", args...)
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also when the test binary is killed
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatalf("redis-server: %v", err)
-	}
-	s.Pid = s.cmd.Process.Pid
-	ended := make(chan struct{})
-	s.ended = ended
-	cmd := s.cmd
-	go func() { _ = cmd.Wait(); close(ended) }()
-}
-
-// wait waits until the server answers, whatever it answers, and reports
-// whether it is still alive then.
-func (s *Server) wait() bool {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	end := time.After(patience)
-	for {
-		if answer, err := s.ask("PING"); err == nil && !strings.HasPrefix(answer, "-LOADING") {
-			return s.alive()
-		}
-		select {
-		case <-tick.C:
-		case <-s.ended:
-			return false
-		case <-end:
-			return false
-		}
-	}
-}
-
-func (s *Server) alive() bool {
-	select {
-	case <-s.ended:
-		return false
-	default:
-		return true
-	}
-}
-
-// ask sends one inline command and gives the first line of the answer.
-func (s *Server) ask(command string) (string, error) {
-	c, err := net.DialTimeout("tcp", s.Addr, time.Second)
-	if err != nil {
-		return "", err
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		return "", err
-	}
-	if _, err := fmt.Fprintf(c, "%s\r\n", command); err != nil {
-		return "", err
-	}
-	line, err := bufio.NewReader(c).ReadString('\n')
-	return strings.TrimRight(line, "\r\n"), err
+	s := &Server{Addr: run.Addr, Dir: run.Dir, Pid: run.Pid, t: t, run: run}
+	t.Cleanup(s.Kill)
+	return s
 }
 
 // Do sends one command, as redis-cli would, and gives the first line of the
@@ -140,7 +47,7 @@ func (s *Server) Do(words ...string) string {
 	for i, w := range words {
 		quoted[i] = strconv.Quote(w)
 	}
-	answer, err := s.ask(strings.Join(quoted, " "))
+	answer, err := s.run.Ask(strings.Join(quoted, " "))
 	if err != nil || strings.HasPrefix(answer, "-") {
 		s.t.Fatalf("redis %s: %q, %v", words, answer, err)
 	}
@@ -150,24 +57,19 @@ func (s *Server) Do(words ...string) string {
 // Kill ends the process as a crash would, and waits for its end.
 func (s *Server) Kill() {
 	s.t.Helper()
-	s.signal(syscall.SIGKILL)
+	s.end(syscall.SIGKILL)
 }
 
 // Stop ends the process in good order, and waits for its end.
 func (s *Server) Stop() {
 	s.t.Helper()
-	s.signal(syscall.SIGTERM)
+	s.end(syscall.SIGTERM)
 }
 
-func (s *Server) signal(sig os.Signal) {
+func (s *Server) end(sig os.Signal) {
 	s.t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		s.t.Errorf("redis-server %d: %v", s.Pid, err)
-	}
-	select {
-	case <-s.ended:
-	case <-time.After(patience):
-		s.t.Fatalf("redis-server %d does not end on %v", s.Pid, sig)
+	if err := s.run.End(sig); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
@@ -180,7 +82,7 @@ func (s *Server) Thaw() { s.send(syscall.SIGCONT) }
 
 func (s *Server) send(sig os.Signal) {
 	s.t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil {
+	if err := s.run.Signal(sig); err != nil {
 		s.t.Fatalf("redis-server %d: %v: %v", s.Pid, sig, err)
 	}
 }
@@ -189,44 +91,21 @@ func (s *Server) send(sig os.Signal) {
 // Stop; args, if any, replace those of Start.
 func (s *Server) Restart(args ...string) {
 	s.t.Helper()
-	if len(args) > 0 {
-		s.args = args
+	if err := s.run.Restart(args...); err != nil {
+		s.t.Fatal(err)
 	}
-	s.launch()
-	if !s.wait() {
-		s.t.Fatalf("redis-server did not start again: %s", s.Log())
-	}
+	s.Pid = s.run.Pid
 }
 
 // Log is the end of what the server logged.
-func (s *Server) Log() string {
-	const most = 1000
-	b, err := os.ReadFile(filepath.Join(s.Dir, "redis.log"))
-	if err != nil {
-		return err.Error()
-	}
-	return string(b[max(0, len(b)-most):])
-}
+func (s *Server) Log() string { return s.run.Log() }
 
 // Get is the value of a setting.
 func (s *Server) Get(setting string) string {
 	s.t.Helper()
-	c, err := net.DialTimeout("tcp", s.Addr, time.Second)
+	lines, err := s.run.Lines("CONFIG GET "+setting, 5) // *2, $n, name, $n, value
 	if err != nil {
-		s.t.Fatal(err)
+		s.t.Fatalf("config get %s: %v", setting, err)
 	}
-	defer c.Close()
-	if _, err := fmt.Fprintf(c, "CONFIG GET %s\r\n", setting); err != nil {
-		s.t.Fatal(err)
-	}
-	// *2, $n, name, $n, value
-	lines := bufio.NewScanner(c)
-	var line string
-	for range 5 {
-		if !lines.Scan() {
-			s.t.Fatalf("config get %s: short answer", setting)
-		}
-		line = lines.Text()
-	}
-	return line
+	return lines[4]
 }

@@ -23,9 +23,10 @@ type Flags struct {
 	DataDir          string
 	StorageAddresses []string // HOST:PORT[@DB]
 	Memory           bool
-	DataShards       int // k; 0: as the pool's manifest says, 4 for a new pool
-	ParityShards     int // m; −1: as the pool's manifest says, 2 for a new pool
-	MinShards        int // W; 0: k+m
+	Discard          bool // keep nothing at all: for measurements
+	DataShards       int  // k; 0: as the pool's manifest says, 4 for a new pool
+	ParityShards     int  // m; −1: as the pool's manifest says, 2 for a new pool
+	MinShards        int  // W; 0: k+m
 	Durability       string
 	KeyFile          string
 	RedisUsername    string
@@ -47,6 +48,8 @@ func (f *Flags) Register(fs *pflag.FlagSet, server bool) {
 	fs.StringSliceVar(&f.StorageAddresses, "storage-addresses", nil, "Redis shard servers, HOST:PORT[@DB],…; fewer than k+m fill up with the following ports of the last host")
 	if server {
 		fs.BoolVar(&f.Memory, "memory", false, "keep everything in memory: lost when the server ends")
+		fs.BoolVar(&f.Discard, "discard", false, "for measurements: acknowledge everything and KEEP NOTHING")
+		_ = fs.MarkHidden("discard") // it was just added
 	}
 	fs.IntVar(&f.DataShards, "data-shards", 0, "k: shards that an aggregation is cut into (0: as the pool says, 4 for a new one)")
 	fs.IntVar(&f.ParityShards, "parity-shards", -1, "m: shards that may be lost (-1: as the pool says, 2 for a new one)")
@@ -59,13 +62,13 @@ func (f *Flags) Register(fs *pflag.FlagSet, server bool) {
 
 // Given reports whether the flags, or the file they name, choose a storage.
 func (f *Flags) Given() bool {
-	return f.Config != "" || f.DataDir != "" || len(f.StorageAddresses) > 0 || f.Memory
+	return f.Config != "" || f.DataDir != "" || len(f.StorageAddresses) > 0 || f.Memory || f.Discard
 }
 
 // check finds contradictions before anything is opened.
 func (f *Flags) check() error {
 	kinds := 0
-	for _, given := range []bool{f.DataDir != "", len(f.StorageAddresses) > 0, f.Memory} {
+	for _, given := range []bool{f.DataDir != "", len(f.StorageAddresses) > 0, f.Memory, f.Discard} {
 		if given {
 			kinds++
 		}

@@ -21,7 +21,7 @@ func (f *Flags) keyPath() string {
 func (f *Flags) writerKeys(ctx context.Context, pool *stor.Pool) (*crypto.Keyring, error) {
 	path := f.keyPath()
 	if path == "" {
-		if f.Memory {
+		if f.Memory || f.Discard {
 			return crypto.NewKeyring()
 		}
 		return nil, usagef("--key-file FILE is needed: make one with tlogctl stores init, or tlogctl key new FILE")

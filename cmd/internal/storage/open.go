@@ -129,7 +129,7 @@ func (f *Flags) openPool(ctx context.Context, log *slog.Logger, write bool) (*st
 // openOrMake is openPool for a writer; an embedded store that is not there yet,
 // or a store in memory, is made first.
 func (f *Flags) openOrMake(ctx context.Context, log *slog.Logger) (*stor.Pool, error) {
-	if f.Memory {
+	if f.Memory || f.Discard {
 		return f.memoryPool(ctx, log)
 	}
 	pool, err := f.openPool(ctx, log, true)
@@ -190,7 +190,7 @@ func (f *Flags) poolConfig(log *slog.Logger) stor.Config {
 func (f *Flags) newPoolConfig(log *slog.Logger) stor.Config {
 	c := f.poolConfig(log)
 	c.K, c.M = f.shards()
-	if f.Memory && c.Durability == "" {
+	if (f.Memory || f.Discard) && c.Durability == "" {
 		c.Durability = stor.DurabilityMemory
 	}
 	return c
@@ -231,6 +231,10 @@ func Check(b []byte, vdisk tlog.UUID, pos tlog.Position, headOnly bool) (stor.Ch
 func (f *Flags) describe(o *Opened) {
 	m := o.Pool.Manifest()
 	switch {
+	case f.Discard:
+		o.Where = "NOWHERE"
+		o.Promise = "--discard: a flushed write is GONE: nothing is kept"
+		return
 	case f.Memory:
 		o.Where = fmt.Sprintf("the memory of this process (%d+%d)", m.K, m.M)
 	case f.DataDir != "":

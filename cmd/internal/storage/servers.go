@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"tlog/stor"
+	"tlog/stor/discard"
 	"tlog/stor/file"
 	"tlog/stor/memory"
 	"tlog/stor/redis"
@@ -32,6 +33,10 @@ func (f *Flags) memoryServers() ([]stor.Server, error) {
 		s, err := memory.New()
 		if err != nil {
 			return nil, errors.Join(err, closeAll(list))
+		}
+		if f.Discard {
+			list = append(list, discard.New(s))
+			continue
 		}
 		list = append(list, s)
 	}
