@@ -1,0 +1,165 @@
+package bench
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Suites are the named parts of the default matrix, in the order in which they
+// are measured.
+var Suites = []string{"null", "redis", "redis25", "file", "always", "v1", "flush", "latency", "restore", "fio", "sizes", "data", "vdisks", "open"}
+
+// base is the case that all others are made from.
+var base = Case{Mode: ModeStream, Store: StoreNull, Record: 4 << 10, Aggregation: 256, Hash: "blake2b", Data: DataRandom}
+
+func with(name string, change func(*Case)) Case {
+	c := base
+	c.Name = name
+	change(&c)
+	return c
+}
+
+// Plan are the cases of the named suites; of all, if none is named. Lengths are
+// those of logs for the suite "open", vdisks how many for the suite "vdisks".
+func Plan(names []string, vdisks []int, lengths []int64) ([]Case, error) {
+	for _, name := range names {
+		if !slices.Contains(Suites, name) {
+			return nil, fmt.Errorf("bench: no %q: there are %s", name, strings.Join(Suites, ", "))
+		}
+	}
+	var cases []Case
+	for _, suite := range Suites {
+		if len(names) == 0 || slices.Contains(names, suite) {
+			cases = append(cases, suiteCases(suite, vdisks, lengths)...)
+		}
+	}
+	return cases, nil
+}
+
+func suiteCases(suite string, vdisks []int, lengths []int64) []Case {
+	on := func(store string, more ...func(*Case)) func(*Case) {
+		return func(c *Case) {
+			c.Store = store
+			for _, f := range more {
+				f(c)
+			}
+		}
+	}
+	sha := func(c *Case) { c.Hash = "sha256" }
+	switch suite {
+	case "null":
+		return []Case{with("null", on(StoreNull)), with("null-sha256", on(StoreNull, sha))}
+	case "redis":
+		return []Case{with("redis", on(StoreRedis)), with("redis-sha256", on(StoreRedis, sha))}
+	case "redis25":
+		return []Case{with("redis25", on(StoreRedis, func(c *Case) { c.Aggregation = 25 }))}
+	case "file":
+		return []Case{with("file", on(StoreFile))}
+	case "always":
+		return []Case{with("always", on(StoreAlways))}
+	case "v1":
+		return []Case{with("v1", on(StoreRedis, func(c *Case) { c.Mode, c.Aggregation, c.Depth = ModeBlocks, 25, 4096 }))}
+	case "flush":
+		depth1 := func(c *Case) { c.Mode, c.Depth = ModeSync, 1 }
+		return []Case{with("flush-null", on(StoreNull, depth1)), with("flush-file", on(StoreFile, depth1)), with("flush-always", on(StoreAlways, depth1))}
+	case "latency":
+		return latencyCases(on)
+	case "restore":
+		log := func(c *Case) { c.Mode, c.Length = ModeRestore, 256<<20 }
+		return []Case{with("restore", on(StoreRedis, log)), with("restore-lost", on(StoreRedis, log, func(c *Case) { c.Lost = 2 })),
+			with("restore-file", on(StoreFile, log))}
+	case "fio":
+		fio := func(depth, every int) func(*Case) {
+			return on(StoreFile, func(c *Case) { c.Mode, c.Depth, c.FlushEvery = ModeFio, depth, every })
+		}
+		return []Case{with("fio", fio(32, 0)), with("fio32", fio(32, 32)), with("nbd-flush", fio(1, 1))}
+	case "sizes":
+		return []Case{with("null-64K", func(c *Case) { c.Record = 64 << 10 }), with("null-1M", func(c *Case) { c.Record = 1 << 20 })}
+	case "data":
+		return []Case{with("null-ext4", func(c *Case) { c.Data = DataExt4 }), with("null-db", func(c *Case) { c.Data = DataDB })}
+	}
+	return growingCases(suite, vdisks, lengths)
+}
+
+func latencyCases(on func(string, ...func(*Case)) func(*Case)) (cases []Case) {
+	for _, store := range []string{StoreNull, StoreFile} {
+		cases = append(cases,
+			with("depth32-"+store, on(store, func(c *Case) { c.Mode, c.Depth = ModeSync, 32 })),
+			with("paced-"+store, on(store, func(c *Case) { c.Mode = ModePaced })))
+	}
+	return cases
+}
+
+// growingCases show how things grow: with the number of vdisks, and the length
+// of a log.
+func growingCases(suite string, vdisks []int, lengths []int64) (cases []Case) {
+	if suite == "vdisks" {
+		for _, n := range vdisks {
+			cases = append(cases, with(fmt.Sprintf("vdisks-%d", n), func(c *Case) { c.Vdisks = n }))
+		}
+		return append(cases, with("idle-1000", func(c *Case) { c.Mode, c.Store, c.Vdisks = ModeIdle, StoreRedis, 1000 }))
+	}
+	for _, n := range lengths {
+		for _, store := range []string{StoreRedis, StoreFile} {
+			at := fmt.Sprintf("-%s-%dM", store, n>>20)
+			log := func(c *Case) { c.Store, c.Length = store, n }
+			cases = append(cases,
+				with("open"+at, func(c *Case) { log(c); c.Mode = ModeOpen }),
+				with("restore"+at, func(c *Case) { log(c); c.Mode = ModeRestore }))
+		}
+	}
+	return cases
+}
+
+// TargetSuites are the suites that the table of targets is made from.
+var TargetSuites = []string{"null", "redis", "redis25", "file", "always", "v1", "flush", "restore", "fio", "vdisks"}
+
+// Grid are streams: every combination of what is given.
+type Grid struct {
+	Stores, Hashes, Data          []string
+	Records, Aggregations, Vdisks []int
+	Modes                         []string // ModeStream, ModeSync, ModePaced
+	Depths                        []int    // of ModeSync
+	Shared                        bool
+}
+
+// Cases are those of the grid.
+func (g *Grid) Cases() (cases []Case) {
+	add := func(c Case) {
+		c.Name = fmt.Sprintf("%s-%s-%dK-%d-%s-%s", c.Mode, c.Store, c.Record>>10, c.Aggregation, c.Hash, c.Data)
+		if c.Vdisks > 1 {
+			c.Name += fmt.Sprintf("-%dvdisks", c.Vdisks)
+		}
+		if c.Mode == ModeSync {
+			c.Name += fmt.Sprintf("-depth%d", c.Depth)
+		}
+		cases = append(cases, c)
+	}
+	for _, mode := range g.Modes {
+		depths := []int{1}
+		if mode == ModeSync {
+			depths = g.Depths
+		}
+		for _, depth := range depths {
+			g.each(Case{Mode: mode, Depth: depth, Shared: g.Shared}, add)
+		}
+	}
+	return cases
+}
+
+func (g *Grid) each(c Case, add func(Case)) {
+	for _, c.Store = range g.Stores {
+		for _, c.Record = range g.Records {
+			for _, c.Aggregation = range g.Aggregations {
+				for _, c.Hash = range g.Hashes {
+					for _, c.Data = range g.Data {
+						for _, c.Vdisks = range g.Vdisks {
+							add(c)
+						}
+					}
+				}
+			}
+		}
+	}
+}
