@@ -10,8 +10,12 @@ POOL    ?=
 RULE    ?=
 SEEDS   ?= 3000
 SEED    ?= 0
+BENCH   ?=
+RUNS    ?= 3
+BASE    ?= main
+PKGS    ?=
 
-.PHONY: help deps build run test unit race lint generate generate-check modelcheck modelcheck-short fuzz bench e2e sim proof clean
+.PHONY: help deps build run test unit race lint generate generate-check modelcheck modelcheck-short fuzz bench bench-stages bench-compare e2e sim proof clean
 
 help:                ## print this menu
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -59,8 +63,14 @@ modelcheck-short:    ## a minute of it
 fuzz:                ## every fuzz target for FUZZTIME (default 5s) each
 	@sh scripts/fuzz.sh $(FUZZTIME)
 
-bench: build         ## throughput, flush latency, restore; each stage alone
+bench: build         ## measure the whole: real processes, calibration, targets; BENCH= some parts, RUNS=
+	@bin/tlogctl bench --runs $(RUNS) $(BENCH)
+
+bench-stages: deps   ## Go benchmarks: each stage and package alone, the path in one process
 	@sh scripts/bench.sh
+
+bench-compare:       ## stage benchmarks of BASE= (a revision) and of the tree as it is, compared
+	@sh scripts/bench-compare.sh "$(BASE)" "$(PKGS)"
 
 e2e: build           ## real clients, real Redis, real faults, end to end
 	$(GO) test -tags nbdkit -count=1 ./cmd/nbdkit-tlog-plugin

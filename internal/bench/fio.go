@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -149,7 +150,8 @@ func (h *Harness) runFio(ctx context.Context, c Case, dir, socket string) (*fioJ
 	var answer struct {
 		Jobs []fioJob `json:"jobs"`
 	}
-	if err := json.Unmarshal(out, &answer); err != nil || len(answer.Jobs) != 1 {
+	// Its engine says that it is connected on standard output too.
+	if err := json.Unmarshal(out[max(bytes.IndexByte(out, '{'), 0):], &answer); err != nil || len(answer.Jobs) != 1 {
 		return nil, fmt.Errorf("fio: %d jobs, %w", len(answer.Jobs), err)
 	}
 	return &answer.Jobs[0], nil

@@ -62,6 +62,8 @@ type Harness struct {
 	image string // of ext4, made when it is first needed
 	// turn is what was measured in this turn: the stages, by what they work on.
 	turn map[string]Costs
+	// asking is how many allocations a look at a server's metrics costs it.
+	asking float64
 }
 
 // Case is one thing to measure.

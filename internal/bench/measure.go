@@ -28,6 +28,12 @@ func (h *Harness) newStack(ctx context.Context, c Case) (*stack, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.end())
 	}
+	if h.asking == 0 {
+		h.asking, err = st.server.asking(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, st.end(true))
+	}
 	return st, nil
 }
 
@@ -44,18 +50,12 @@ func (s *stack) end(failed bool) error {
 type sample struct {
 	server, store proc.Usage
 	runtime       runtimeNumbers
-	own           float64 // allocations that asking costs
 }
 
 func (s *stack) sample(ctx context.Context) (a sample, err error) {
-	first, err := s.server.runtime(ctx)
-	if err != nil {
-		return a, err
-	}
 	if a.runtime, err = s.server.runtime(ctx); err != nil {
 		return a, err
 	}
-	a.own = a.runtime.allocs - first.allocs
 	if a.server, err = proc.Of(s.server.pid()); err != nil {
 		return a, err
 	}
@@ -100,12 +100,12 @@ func (h *Harness) drive(ctx context.Context, s *stack, l Load, v Values) (o Outc
 	if _, v["rss_client"], err = memoryMiB(c.pid()); err != nil {
 		return o, err
 	}
-	v.count(&o, &before, &after)
+	v.count(&o, &before, &after, h.asking)
 	return o, c.end(ctx)
 }
 
 // count fills in what a load has cost.
-func (v Values) count(o *Outcome, before, after *sample) {
+func (v Values) count(o *Outcome, before, after *sample, asking float64) {
 	server, store := after.server.Sub(before.server), after.store.Sub(before.store)
 	n := float64(o.Records)
 	v["ops"], v["mbps"] = n/o.Seconds, mbps(o.Bytes, o.Seconds)
@@ -116,8 +116,8 @@ func (v Values) count(o *Outcome, before, after *sample) {
 		v["cpu"] += v["cpu_store"]
 	}
 	v["allocs_client"], v["calls_client"] = float64(o.Allocs)/n, float64(o.Calls)/n
-	// Of the two questions of each sample, one is in between, and the second's first.
-	allocs := after.runtime.allocs - before.runtime.allocs - 2*before.own
+	// Between the two numbers are the end of one question and the begin of another.
+	allocs := after.runtime.allocs - before.runtime.allocs - asking
 	v["allocs_server"], v["calls_server"] = max(allocs, 0)/n, float64(server.Calls)/n
 	v["gc_server"] = (after.runtime.gc - before.runtime.gc) / server.CPU.Seconds()
 	for name, s := range map[string]Spread{"recv": o.RecvOK, "flush": o.FlushOK} {

@@ -195,6 +195,23 @@ func (s *serverProcess) runtime(ctx context.Context) (n runtimeNumbers, err erro
 	return n, nil
 }
 
+// asking is how many allocations one call of runtime costs the server. They
+// are counted when a processor's cache of free memory is used up, so by leaps.
+func (s *serverProcess) asking(ctx context.Context) (float64, error) {
+	const times = 50
+	var first, last runtimeNumbers
+	var err error
+	for i := range times + 2 { // the first one connects
+		if last, err = s.runtime(ctx); err != nil {
+			return 0, err
+		}
+		if i == 1 {
+			first = last
+		}
+	}
+	return (last.allocs - first.allocs) / times, nil
+}
+
 // clientProcess is this program as a client.
 type clientProcess struct {
 	*process
