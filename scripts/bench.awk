@@ -38,7 +38,7 @@ END {
 		name = names[i]
 		row(name, sprintf("%.1f", ns[name] / 1000), mb[name], used[name], redis[name], allocs[name], calls[name], p50[name], p99[name])
 	}
-	s = 2 * used["Stage/hash"]
+	s = 2 * used["Stage/hash-blake2b"]
 	split("encode tcp decode s2 gcm erasure digests", stages, " ")
 	for (i in stages) s += used["Stage/" stages[i]]
 	printf "\n%-20s %9s %9s %9s\n", "4 KiB records", "S", "measured", "S/measured"

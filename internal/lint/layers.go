@@ -45,12 +45,12 @@ var sameLayer = map[[2]string]bool{
 // homes says in which directories (and below) a foreign library may be used.
 var homes = map[string][]string{
 	"capnproto.org/go/capnp":           {"schema"},
-	"github.com/gomodule/redigo":       {"stor/redis", "internal/bench"},
+	"github.com/gomodule/redigo":       {"stor/redis", "internal/bench/bare"},
 	"github.com/alicebob/miniredis":    {"stor/memory"},
 	"github.com/klauspost/reedsolomon": {"stor", "internal/bench/stage"},
-	"github.com/klauspost/compress":    {"aggregate", "internal/bench"},
+	"github.com/klauspost/compress":    {"aggregate", "internal/bench/stage"},
 	"golang.org/x/crypto":              {"crypto"},
-	"github.com/zeebo/blake3":          {"crypto", "internal/bench"},
+	"github.com/zeebo/blake3":          {"crypto", "internal/bench/stage"},
 	"golang.org/x/sys":                 {"stor/file", "vdisk", "cmd"},
 	"github.com/spf13/cobra":           {"cmd"},
 	"github.com/spf13/pflag":           {"cmd"},

@@ -28,7 +28,7 @@ func TestRules(t *testing.T) {
 		{"outside test", "stor/a_test.go", `package stor_test; import "tlog/server"`, lint.Layers, ""},
 
 		{"at home", "stor/redis/a.go", `package redis; import "github.com/gomodule/redigo/redis"`, lint.Homes, ""},
-		{"abroad", "client/a.go", `package client; import "github.com/gomodule/redigo/redis"`, lint.Homes, "client/a.go:1: home: github.com/gomodule/redigo is used in stor/redis only"},
+		{"abroad", "client/a.go", `package client; import "github.com/gomodule/redigo/redis"`, lint.Homes, "client/a.go:1: home: github.com/gomodule/redigo is used in stor/redis, internal/bench/bare only"},
 		{"below home", "stor/file/a.go", `package file; import "github.com/klauspost/reedsolomon"`, lint.Homes, "stor/file/a.go:1: home:"},
 		{"homeless", "client/a.go", `package client; import "example.org/x"`, lint.Homes, "client/a.go:1: home: example.org/x has no home"},
 		{"tests travel", "client/a_test.go", `package client; import "example.org/x"`, lint.Homes, ""},

@@ -3,81 +3,47 @@
 package bench
 
 import (
-	"bytes"
-	"fmt"
-	"os"
 	"slices"
-	"strconv"
-	"syscall"
 	"testing"
 	"time"
+
+	"tlog/internal/bench/proc"
 )
 
 // meter counts the processor time of this process and of others, and this
 // process' system calls that read or write: of sockets and of files.
 type meter struct {
-	b      *testing.B
-	pids   []int
-	own    time.Duration
-	others time.Duration
-	calls  int
+	b           *testing.B
+	pids        []int
+	own, others proc.Usage
 }
 
 func startMeter(b *testing.B, pids []int) *meter {
-	return &meter{b, pids, ownTime(b), timeOf(b, pids), ownCalls(b)}
+	own, others := used(b, pids)
+	return &meter{b, pids, own, others}
+}
+
+func used(b *testing.B, pids []int) (own, others proc.Usage) {
+	own, err := proc.Own()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if others, err = proc.Of(pids...); err != nil {
+		b.Fatal(err)
+	}
+	return own, others
 }
 
 // report reports what was used since the start, by b.N operations on payload
 // bytes together.
 func (m *meter) report(payload int64) {
 	gb := float64(payload) / 1e9
-	m.b.ReportMetric(float64(ownCalls(m.b)-m.calls)/float64(m.b.N), "calls/op")
-	m.b.ReportMetric((ownTime(m.b)-m.own).Seconds()/gb, "cpu-s/GB")
+	own, others := used(m.b, m.pids)
+	m.b.ReportMetric(float64(own.Sub(m.own).Calls)/float64(m.b.N), "calls/op")
+	m.b.ReportMetric(own.Sub(m.own).CPU.Seconds()/gb, "cpu-s/GB")
 	if len(m.pids) > 0 {
-		m.b.ReportMetric((timeOf(m.b, m.pids)-m.others).Seconds()/gb, "redis-cpu-s/GB")
+		m.b.ReportMetric(others.Sub(m.others).CPU.Seconds()/gb, "redis-cpu-s/GB")
 	}
-}
-
-func ownTime(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-func ownCalls(b *testing.B) int {
-	text, err := os.ReadFile("/proc/self/io")
-	if err != nil {
-		b.Fatal(err)
-	}
-	var rchar, wchar, reads, writes int
-	if _, err := fmt.Sscanf(string(text), "rchar: %d\nwchar: %d\nsyscr: %d\nsyscw: %d", &rchar, &wchar, &reads, &writes); err != nil {
-		b.Fatalf("/proc/self/io: %v", err)
-	}
-	return reads + writes
-}
-
-// timeOf is the processor time of processes that run, in steps of 10 ms.
-func timeOf(b *testing.B, pids []int) time.Duration {
-	sum := 0
-	for _, pid := range pids {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			b.Fatal(err)
-		}
-		// The name, in brackets, may hold anything; utime is the 12th field behind it.
-		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-		for _, f := range fields[11:13] {
-			ticks, err := strconv.Atoi(string(f))
-			if err != nil {
-				b.Fatal(err)
-			}
-			sum += ticks
-		}
-	}
-	const perSecond = 100 // USER_HZ, on all that Go runs on
-	return time.Duration(sum) * (time.Second / perSecond)
 }
 
 // latencies are how long each operation took.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"tlog"
+	"tlog/internal/bench/stage"
 	"tlog/schema"
 	"tlog/server"
 )
@@ -31,8 +32,8 @@ func BenchmarkServer(b *testing.B) {
 	go func() { served <- srv.Serve(context.Background(), ln) }()
 	p := dialPeer(b, ln.Addr().String())
 
-	const bytes = perBatch * stageRecord
-	b.SetBytes(bytes)
+	bytes := perBatch * stages.Record
+	b.SetBytes(int64(bytes))
 	b.ReportAllocs()
 	m := startMeter(b, nil)
 	for b.Loop() {
@@ -41,7 +42,7 @@ func BenchmarkServer(b *testing.B) {
 	b.StartTimer()
 	p.flush()
 	b.StopTimer()
-	m.report(int64(b.N) * bytes)
+	m.report(int64(b.N) * int64(bytes))
 	if err := errors.Join(p.conn.Close(), srv.Shutdown(context.Background()), <-served); err != nil {
 		b.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func dialPeer(b *testing.B, addr string) *peer {
 	if err != nil || w.Status != tlog.HandshakeOK {
 		b.Fatalf("handshake: %v, %s, %v", w.Status, w.Message, err)
 	}
-	p := &peer{b: b, conn: c, template: stageHistory(), flushed: make(chan tlog.Sequence, 1)}
+	p := &peer{b: b, conn: c, template: stage.Records(&stages), flushed: make(chan tlog.Sequence, 1)}
 	p.batch = schema.Batch{Records: make([]tlog.Record, perBatch), Chain: tlog.ChainStart(vdisk)}
 	go p.receive(r)
 	return p

@@ -17,6 +17,7 @@ import (
 	"tlog/internal/redistest"
 	"tlog/server"
 	"tlog/stor"
+	"tlog/stor/discard"
 	"tlog/stor/file"
 	"tlog/stor/redis"
 )
@@ -67,7 +68,7 @@ func openStore(b *testing.B, kind string) *store {
 			}
 			servers = append(servers, f)
 			if kind == "null" {
-				servers[i] = newForgetful(f)
+				servers[i] = discard.New(f)
 			}
 		}
 	}
@@ -99,36 +100,6 @@ func check(b []byte, vdisk tlog.UUID, pos tlog.Position, headOnly bool) (stor.Ch
 	}
 	return stor.Checked{Digest: s.Digest, Prev: s.Header.Prev, Index: s.Index,
 		K: int(s.Header.K), M: int(s.Header.M), Head: s.Head, Body: s.Body}, nil
-}
-
-// forgetful acknowledges shards and keeps none: what is left of the path is
-// what it costs without a store.
-type forgetful struct {
-	stor.Server
-	answers chan func()
-	ended   chan struct{}
-}
-
-func newForgetful(s stor.Server) *forgetful {
-	f := &forgetful{Server: s, answers: make(chan func(), 1024), ended: make(chan struct{})}
-	go func() {
-		defer close(f.ended)
-		for answer := range f.answers {
-			answer()
-		}
-	}()
-	return f
-}
-
-func (f *forgetful) Append(_ context.Context, r *stor.AppendRequest, done func(stor.Meta, error)) {
-	m := stor.Meta{Position: r.Position, Epoch: r.Epoch, Digest: r.Digest, Index: r.Index}
-	f.answers <- func() { done(m, nil) }
-}
-
-func (f *forgetful) Close() error {
-	close(f.answers)
-	<-f.ended
-	return f.Server.Close()
 }
 
 // attach starts a server on s and a client on it, over loopback. stop makes
