@@ -53,7 +53,7 @@ func (t *tool) benchCommand() *cobra.Command {
 	f.StringSliceVar(&o.grid.Data, "data", []string{bench.DataRandom}, "what records hold: random, ext4, db")
 	f.IntSliceVar(&o.grid.Depths, "depth", []int{1, 32}, "writers that wait for a flush at once, for sync")
 	f.IntSliceVar(&o.grid.Vdisks, "vdisks", []int{1}, "vdisks at once; for the part vdisks: 1,10,100,1000 unless given")
-	f.StringSliceVar(&o.lengths, "log-length", []string{"64M", "768M"}, "lengths of logs, for the part open")
+	f.StringSliceVar(&o.lengths, "log-length", []string{"64M", "768M"}, "lengths of logs, for the part open; if given, the first is also that of the part restore")
 	f.BoolVar(&o.grid.Shared, "shared", false, "the client is given data without a copy")
 	return c
 }
@@ -118,9 +118,12 @@ func (o *benchOptions) cases(cmd *cobra.Command, args []string) ([]bench.Case, e
 			return nil, errors.New("--log-length: want whole MiB")
 		}
 	}
-	vdisks := []int{1, 10, 100, 1000}
+	g := bench.Growth{Vdisks: []int{1, 10, 100, 1000}, Lengths: lengths, Restored: 256 << 20}
 	if cmd.Flags().Changed("vdisks") {
-		vdisks = o.grid.Vdisks
+		g.Vdisks = o.grid.Vdisks
+	}
+	if cmd.Flags().Changed("log-length") {
+		g.Restored = lengths[0]
 	}
 	var names []string
 	for _, a := range args {
@@ -137,7 +140,7 @@ func (o *benchOptions) cases(cmd *cobra.Command, args []string) ([]bench.Case, e
 	if len(names) == 0 && len(args) > 0 {
 		return cases, nil
 	}
-	planned, err := bench.Plan(names, vdisks, lengths)
+	planned, err := bench.Plan(names, g)
 	return append(planned, cases...), err
 }
 

@@ -20,9 +20,15 @@ func with(name string, change func(*Case)) Case {
 	return c
 }
 
-// Plan are the cases of the named suites; of all, if none is named. Lengths are
-// those of logs for the suite "open", vdisks how many for the suite "vdisks".
-func Plan(names []string, vdisks []int, lengths []int64) ([]Case, error) {
+// Growth says how far cases go that show how things grow.
+type Growth struct {
+	Vdisks   []int   // of the suite vdisks
+	Lengths  []int64 // bytes of the logs of the suite open
+	Restored int64   // bytes of those of the suite restore
+}
+
+// Plan are the cases of the named suites; of all, if none is named.
+func Plan(names []string, g Growth) ([]Case, error) {
 	for _, name := range names {
 		if !slices.Contains(Suites, name) {
 			return nil, fmt.Errorf("bench: no %q: there are %s", name, strings.Join(Suites, ", "))
@@ -31,13 +37,13 @@ func Plan(names []string, vdisks []int, lengths []int64) ([]Case, error) {
 	var cases []Case
 	for _, suite := range Suites {
 		if len(names) == 0 || slices.Contains(names, suite) {
-			cases = append(cases, suiteCases(suite, vdisks, lengths)...)
+			cases = append(cases, suiteCases(suite, &g)...)
 		}
 	}
 	return cases, nil
 }
 
-func suiteCases(suite string, vdisks []int, lengths []int64) []Case {
+func suiteCases(suite string, g *Growth) []Case {
 	on := func(store string, more ...func(*Case)) func(*Case) {
 		return func(c *Case) {
 			c.Store = store
@@ -66,7 +72,7 @@ func suiteCases(suite string, vdisks []int, lengths []int64) []Case {
 	case "latency":
 		return latencyCases(on)
 	case "restore":
-		log := func(c *Case) { c.Mode, c.Length = ModeRestore, 256<<20 }
+		log := func(c *Case) { c.Mode, c.Length = ModeRestore, g.Restored }
 		return []Case{with("restore", on(StoreRedis, log)), with("restore-lost", on(StoreRedis, log, func(c *Case) { c.Lost = 2 })),
 			with("restore-file", on(StoreFile, log))}
 	case "fio":
@@ -79,7 +85,7 @@ func suiteCases(suite string, vdisks []int, lengths []int64) []Case {
 	case "data":
 		return []Case{with("null-ext4", func(c *Case) { c.Data = DataExt4 }), with("null-db", func(c *Case) { c.Data = DataDB })}
 	}
-	return growingCases(suite, vdisks, lengths)
+	return growingCases(suite, g)
 }
 
 func latencyCases(on func(string, ...func(*Case)) func(*Case)) (cases []Case) {
@@ -93,14 +99,14 @@ func latencyCases(on func(string, ...func(*Case)) func(*Case)) (cases []Case) {
 
 // growingCases show how things grow: with the number of vdisks, and the length
 // of a log.
-func growingCases(suite string, vdisks []int, lengths []int64) (cases []Case) {
+func growingCases(suite string, g *Growth) (cases []Case) {
 	if suite == "vdisks" {
-		for _, n := range vdisks {
+		for _, n := range g.Vdisks {
 			cases = append(cases, with(fmt.Sprintf("vdisks-%d", n), func(c *Case) { c.Vdisks = n }))
 		}
 		return append(cases, with("idle-1000", func(c *Case) { c.Mode, c.Store, c.Vdisks = ModeIdle, StoreRedis, 1000 }))
 	}
-	for _, n := range lengths {
+	for _, n := range g.Lengths {
 		for _, store := range []string{StoreRedis, StoreFile} {
 			at := fmt.Sprintf("-%s-%dM", store, n>>20)
 			log := func(c *Case) { c.Store, c.Length = store, n }
