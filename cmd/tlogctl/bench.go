@@ -26,8 +26,9 @@ type benchOptions struct {
 	lengths []string
 }
 
-func (t *tool) benchCommand() *cobra.Command {
-	var o benchOptions
+func (t *tool) benchCommand() *cobra.Command { return t.benchCommandWith(&benchOptions{}) }
+
+func (t *tool) benchCommandWith(o *benchOptions) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench [NAME…]",
 		Short: "measure this machine with real processes: client, server, stores",
@@ -37,7 +38,7 @@ func (t *tool) benchCommand() *cobra.Command {
 			"NAME = " + strings.Join(bench.Suites, " | ") + " (none: all of them)\n" +
 			"       targets: those that the table of targets needs\n" +
 			"       stream | sync | paced: every combination of --store, --record, …",
-		RunE: func(cmd *cobra.Command, args []string) error { return t.bench(cmd, &o, args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return t.bench(cmd, o, args) },
 	}
 	f := c.Flags()
 	f.IntVar(&o.cfg.Runs, "runs", 3, "turns; the median of them counts")

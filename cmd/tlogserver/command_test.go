@@ -134,6 +134,23 @@ func TestServesAndEnds(t *testing.T) {
 	}
 }
 
+// A server that keeps nothing says so, in capitals, and does not show the flag.
+func TestDiscard(t *testing.T) {
+	where, addr, stop := started(t, "--discard", "--listen", "127.0.0.1:0")
+	if !strings.Contains(where, "NOWHERE") || !strings.Contains(where, "nothing is kept") {
+		t.Errorf("first line %q", where)
+	}
+	if w := hello(t, "tcp", addr); w.Status != tlog.HandshakeOK || !strings.Contains(w.Durability, "GONE") {
+		t.Errorf("welcome: %v, %q", w.Status, w.Durability)
+	}
+	if code := stop(); code != storage.ExitDone {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	if f := command(io.Discard, io.Discard).Flags().Lookup("discard"); !f.Hidden {
+		t.Error("--discard is shown by --help")
+	}
+}
+
 func TestUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -182,6 +199,11 @@ func TestMetrics(t *testing.T) {
 	for _, line := range []string{"tlog_handshakes_total 1", "tlog_vdisks 1", "tlog_memory_budget_used_bytes 0", "tlog_memory_budget_bytes 1.34217728e+08"} {
 		if !strings.Contains(string(body), line+"\n") {
 			t.Errorf("metrics do not say %q:\n%s", line, body)
+		}
+	}
+	for _, name := range []string{"go_memstats_mallocs_total", "go_cpu_classes_gc_total_cpu_seconds_total"} { // the harness reads them
+		if !strings.Contains(string(body), "\n"+name+" ") {
+			t.Errorf("metrics do not have %s", name)
 		}
 	}
 	if code := stop(); code != storage.ExitDone {
