@@ -101,11 +101,10 @@ func (i *item) release() {
 
 // seal is a job's work on a worker; it owns memory bytes of the Sealers.
 func (p *Pipeline) seal(j *job, memory int) {
-	free := func() { p.cfg.Sealers.release(memory) }
 	p.mu.Lock()
 	if p.err != nil {
 		p.mu.Unlock()
-		free()
+		p.cfg.Sealers.release(memory)
 		return
 	}
 	j.begun = true
@@ -117,18 +116,18 @@ func (p *Pipeline) seal(j *job, memory int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil {
-		free()
+		p.cfg.Sealers.release(memory)
 		p.step(collect.Failed{Err: err})
 		return
 	}
-	sealed.OnRelease(free)
+	sealed.OnRelease(p.cfg.Sealers.free, memory)
 	j.sealed = sealed
 	p.step(collect.Sealed{Position: j.position})
 }
 
 // sealItems copies the batches into one payload, gives them back, and seals it.
 func (p *Pipeline) sealItems(j *job) (*crypto.Sealed, error) {
-	sc := p.cfg.Sealers.scratch.Get().(*scratch)
+	sc := p.cfg.Sealers.scratch.Get()
 	defer p.cfg.Sealers.scratch.Put(sc)
 	size := preludeRoom
 	for i := range j.items {

@@ -3,6 +3,8 @@ package aggregate
 import (
 	"runtime"
 	"sync"
+
+	"tlog/internal/reuse"
 )
 
 // Sealers are the goroutines that seal, shared by any number of pipelines, and
@@ -20,7 +22,8 @@ type Sealers struct {
 	running int // goroutines
 	held    int // bytes
 
-	scratch sync.Pool // of *scratch
+	scratch reuse.Objects[scratch]
+	free    func(bytes int) // release, made once
 }
 
 // sealTask calls do with its share of the memory, which do, or someone on its
@@ -43,7 +46,9 @@ func NewSealers(workers, memory int) *Sealers {
 	if memory <= 0 {
 		memory = defaultMemory
 	}
-	return &Sealers{workers: workers, limit: memory, scratch: sync.Pool{New: func() any { return new(scratch) }}}
+	s := &Sealers{workers: workers, limit: memory, scratch: reuse.Objects[scratch]{New: func() *scratch { return new(scratch) }}}
+	s.free = s.release
+	return s
 }
 
 func (s *Sealers) submit(bytes int, do func()) {

@@ -1,13 +1,16 @@
 package crypto
 
-import "io"
+import (
+	"io"
+
+	"tlog"
+)
 
 // What tests need to make the same bytes each time.
 var (
 	NewDataKeyFrom  = newDataKey
 	ParseKeyFile    = parseKeyFile
 	FormatKeyFile   = formatKeyFile
-	SizeClass       = sizeClass
 	ParseHeader     = parseHeader
 	KeyringFromSeed = newKeyring
 )
@@ -24,4 +27,19 @@ func Join(rings ...*Keyring) *Keyring {
 		r.keks = append(r.keks, o.keks...)
 	}
 	return r
+}
+
+// Derive gives the keys of a sealing one behind the other.
+func Derive(key *DataKey, salt *[32]byte, vdisk tlog.UUID, pos tlog.Position) (secret, keys []byte) {
+	k := newKeyed()
+	k.derive(key, &[32]byte{1}, vdisk, 1) // leaves nothing behind
+	k.forget()
+	d := k.derive(key, salt, vdisk, pos)
+	return key.secret[:], append(append(d.aes[:], d.mac[:]...), d.commitment[:]...)
+}
+
+// MAC is keyed.mac.
+func MAC(key, message []byte) [32]byte {
+	k := newKeyed()
+	return k.mac(key, message)
 }

@@ -1,7 +1,6 @@
 package crypto
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -10,64 +9,103 @@ import (
 	"github.com/zeebo/blake3"
 
 	"tlog"
+	"tlog/internal/reuse"
 )
 
 // Sealed is an aggregation that is encrypted and cut into shards, and waits
 // for the digest of the position before it.
 type Sealed struct {
-	Header Header
+	Header Header // ShardDigests are valid until Release
 
-	// buf holds n shard bodies of bodyLen bytes, then n heads of headLen bytes,
-	// each with its index. It is nil after Release.
-	buf                 atomic.Pointer[[]byte]
+	parts               atomic.Pointer[parts] // nil after Release
 	n, bodyLen, headLen int
 	mac                 [keySize]byte // key of the header's MAC, until Chain
-	released            func()
+	released            func(bytes int)
+	held                int
+}
+
+// parts is the memory behind a Sealed, which Release gives back.
+type parts struct {
+	// buf holds n shard bodies of bodyLen bytes, then n heads of headLen bytes,
+	// each with its index.
+	buf     *reuse.Buffer
+	bodies  [][]byte // of buf, for encode
+	digests []tlog.Hash
+	aad     []byte
+	salt    [32]byte
+	keyed   keyed
+}
+
+// The pools are the one package variable: they hold nothing but spare memory.
+var (
+	buffers    reuse.Buffers
+	spareParts = reuse.Objects[parts]{New: func() *parts { return &parts{keyed: newKeyed()} }}
+)
+
+// free gives everything back; nothing of p is used any more.
+func (p *parts) free() {
+	if p.buf != nil {
+		buffers.Put(p.buf)
+		p.buf = nil
+	}
+	clear(p.bodies)
+	p.keyed.forget()
+	spareParts.Put(p)
 }
 
 // Seal encrypts payload, which is compressed already as h says, directly into
 // the data shards of a pooled buffer, has encode fill the parity shards (the
-// last M of the shards it is given, all of one length) and takes the digest of
-// each. It fills in h's KeyID, Salt, Commitment and ShardDigests; the rest of h
-// is the caller's. random is crypto/rand.Reader outside tests. Seal keeps
-// neither payload nor what h points to, except h.Genesis.
+// last M of the shards it is given, all of one length, which it must not keep)
+// and takes the digest of each. It fills in h's KeyID, Salt, Commitment and
+// ShardDigests; the rest of h is the caller's. random is crypto/rand.Reader
+// outside tests. Seal keeps neither payload nor what h points to, except
+// h.Genesis.
 func Seal(key *DataKey, h Header, payload []byte, encode func(shards [][]byte) error, random io.Reader) (*Sealed, error) {
 	if err := h.checkSealable(len(payload)); err != nil {
 		return nil, tlog.Fatalf("crypto: seal position %d of vdisk %v: %w", h.Position, h.Vdisk, err)
 	}
-	if _, err := io.ReadFull(random, h.Salt[:]); err != nil {
-		return nil, tlog.Fatalf("crypto: seal position %d of vdisk %v: salt: %w", h.Position, h.Vdisk, err)
+	p := spareParts.Get()
+	s, err := p.seal(key, &h, payload, encode, random)
+	if err != nil {
+		p.free()
+		return nil, tlog.Fatalf("crypto: seal position %d of vdisk %v: %w", h.Position, h.Vdisk, err)
 	}
-	d := key.derive(&h.Salt, h.Vdisk, h.Position)
-	h.KeyID, h.Commitment = key.ID, d.commitment
-	aad := h.append(make([]byte, 0, fixedSize+h.Genesis.size()))
+	return s, nil
+}
+
+func (p *parts) seal(key *DataKey, h *Header, payload []byte, encode func(shards [][]byte) error, random io.Reader) (*Sealed, error) {
+	if _, err := io.ReadFull(random, p.salt[:]); err != nil {
+		return nil, fmt.Errorf("salt: %w", err)
+	}
+	d := p.keyed.derive(key, &p.salt, h.Vdisk, h.Position)
+	h.Salt, h.KeyID, h.Commitment = p.salt, key.ID, d.commitment
+	p.aad = h.append(p.aad[:0])
 
 	n := h.shards()
 	s := &Sealed{
 		n:       n,
 		bodyLen: ShardLength(h.StoredLength, h.K),
-		headLen: len(aad) + hashSize*n + tailSize + indexSize,
+		headLen: len(p.aad) + hashSize*n + tailSize + indexSize,
 		mac:     d.mac,
 	}
-	buf := getBuffer(n * (s.bodyLen + s.headLen))
-	s.buf.Store(buf)
-	data := (*buf)[:int(h.K)*s.bodyLen]
-	end := len(newGCM(&d.aes).Seal(data[:0], sealNonce[:], payload, aad))
+	p.buf = buffers.Get(n * (s.bodyLen + s.headLen))
+	s.parts.Store(p)
+	data := p.buf.Bytes[:int(h.K)*s.bodyLen]
+	end := len(newGCM(&d.aes).Seal(data[:0], sealNonce[:], payload, p.aad))
 	clear(data[end:])
-	shards := make([][]byte, n)
-	for i := range shards {
-		shards[i] = s.body(i)
+	p.bodies, p.digests = p.bodies[:0], p.digests[:0]
+	for i := range n {
+		p.bodies = append(p.bodies, s.body(i))
 	}
-	if err := encode(shards); err != nil {
-		s.Release()
-		return nil, tlog.Fatalf("crypto: seal position %d of vdisk %v: parity: %w", h.Position, h.Vdisk, err)
+	if err := encode(p.bodies); err != nil {
+		return nil, fmt.Errorf("parity: %w", err)
 	}
-	h.ShardDigests = make([]tlog.Hash, n)
-	for i := range shards {
-		h.ShardDigests[i] = blake3.Sum256(shards[i])
+	for i := range n {
+		p.digests = append(p.digests, blake3.Sum256(p.bodies[i]))
 	}
-	s.Header = h
-	s.fillHeads(aad)
+	h.ShardDigests = p.digests
+	s.Header = *h
+	s.fillHeads(p.aad)
 	return s, nil
 }
 
@@ -106,9 +144,8 @@ func (s *Sealed) Chain(prev tlog.Hash) tlog.Hash {
 	end := s.headLen - indexSize // of the head proper
 	head := s.head(0)[:end]
 	copy(head[end-tailSize:], prev[:])
-	mac := hmac.New(sha256.New, s.mac[:])
-	mac.Write(head[:end-hashSize])
-	mac.Sum(head[:end-hashSize])
+	mac := s.parts.Load().keyed.mac(s.mac[:], head[:end-hashSize])
+	copy(head[end-hashSize:], mac[:])
 	s.mac = [keySize]byte{}
 	for i := 1; i < s.n; i++ {
 		copy(s.head(i)[end-tailSize:end], head[end-tailSize:])
@@ -123,29 +160,29 @@ func (s *Sealed) Shard(i int) (head, body []byte) { return s.head(i), s.body(i) 
 // Size is the memory in bytes that s holds until Release.
 func (s *Sealed) Size() int { return s.n * (s.bodyLen + s.headLen) }
 
-// OnRelease has f called when Release is, at most once. It is set before s is
-// handed on.
-func (s *Sealed) OnRelease(f func()) { s.released = f }
+// OnRelease has f called with bytes when Release is, once. It is set before s
+// is handed on.
+func (s *Sealed) OnRelease(f func(bytes int), bytes int) { s.released, s.held = f, bytes }
 
 // Release gives the buffers back; the parts that Shard returned are no longer
 // valid. Only the first call does something.
 func (s *Sealed) Release() {
-	buf := s.buf.Swap(nil)
-	if buf == nil {
+	p := s.parts.Swap(nil)
+	if p == nil {
 		return
 	}
-	putBuffer(buf)
+	p.free()
 	if s.released != nil {
-		s.released()
+		s.released(s.held)
 	}
 }
 
 func (s *Sealed) body(i int) []byte {
 	at := i * s.bodyLen
-	return (*s.buf.Load())[at : at+s.bodyLen : at+s.bodyLen]
+	return s.parts.Load().buf.Bytes[at : at+s.bodyLen : at+s.bodyLen]
 }
 
 func (s *Sealed) head(i int) []byte {
 	at := s.n*s.bodyLen + i*s.headLen
-	return (*s.buf.Load())[at : at+s.headLen : at+s.headLen]
+	return s.parts.Load().buf.Bytes[at : at+s.headLen : at+s.headLen]
 }

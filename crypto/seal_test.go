@@ -254,23 +254,11 @@ func TestReleaseOnce(t *testing.T) {
 	payload := pattern(40)
 	s := seal(t, testKey(t, 1), dataHeader(payload, 1, 0), payload, rand.Reader)
 	released := 0
-	s.OnRelease(func() { released++ })
+	s.OnRelease(func(bytes int) { released += bytes }, 7)
 	s.Release()
 	s.Release()
-	if released != 1 {
-		t.Errorf("released %d times", released)
-	}
-}
-
-func TestSizeClass(t *testing.T) {
-	for n := 1; n < 1<<22; n += n/5 + 1 {
-		class, size := crypto.SizeClass(n)
-		if size < n || size > 1<<10 && size > n+n/4+1 {
-			t.Fatalf("%d bytes: capacity %d", n, size)
-		}
-		if c, s := crypto.SizeClass(size); c != class || s != size {
-			t.Fatalf("%d bytes: class %d of %d, but a buffer of that goes to class %d of %d", n, class, size, c, s)
-		}
+	if released != 7 {
+		t.Errorf("released %d bytes", released)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 var layers = map[string]int{
 	".":                   0,
 	"internal/core/*":     1,
+	"internal/reuse":      1,
 	"schema":              2,
 	"crypto":              2,
 	"stor":                2,
