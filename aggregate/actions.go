@@ -19,8 +19,7 @@ func (p *Pipeline) step(e collect.Event) error {
 		case collect.Seal:
 			p.cut(a)
 		case collect.Publish:
-			j := p.jobs[a.Position]
-			p.publishing.add(func() { p.publish(j) })
+			p.publishing.add(p.jobs[a.Position])
 		case collect.Commit:
 			p.commit(a.Position)
 		case collect.Discard:
@@ -30,7 +29,7 @@ func (p *Pipeline) step(e collect.Event) error {
 		case collect.Fail:
 			p.drop(a.Err)
 		case collect.Finish:
-			p.reporting.add(func() { close(p.ended) })
+			p.reporting.add(report{tell: func() { close(p.ended) }})
 		}
 	}
 	return refused
@@ -61,29 +60,46 @@ func (p *Pipeline) arm(at time.Duration) {
 
 // cut makes a job of the first items and hands it to the sealers.
 func (p *Pipeline) cut(a collect.Seal) {
-	j := &job{position: a.Position, items: append([]item(nil), p.items[:a.Items]...)}
+	j := p.cfg.Sealers.jobs.Get()
+	j.p, j.position = p, a.Position
+	j.items = append(j.items[:0], p.items[:a.Items]...)
 	n := copy(p.items, p.items[a.Items:])
 	clear(p.items[n:])
 	p.items = p.items[:n]
-	if n == 0 {
-		p.items = nil // an idle vdisk keeps no queue
+	if n == 0 && cap(p.items) > spareLimit {
+		p.items = nil // an idle vdisk keeps no long queue
 	}
 	j.describe(&p.tail)
 	p.jobs[a.Position] = j
-	memory := j.memory()
-	p.cfg.Sealers.submit(memory, func() { p.seal(j, memory) })
+	j.bytes = j.memory()
+	p.cfg.Sealers.submit(j)
 }
 
 // commit reports a position that is durable with all before it.
 func (p *Pipeline) commit(pos tlog.Position) {
 	j := p.jobs[pos]
 	delete(p.jobs, pos)
-	p.reporting.add(func() {
-		p.committed(j.header.Last, j.chain, nil)
-		if j.control != nil {
-			j.control.done <- nil
-		}
-	})
+	p.reporting.add(report{committed: j})
+}
+
+// report is what the reporting lane does: it tells of a committed job, or
+// whatever else.
+type report struct {
+	committed *job
+	tell      func()
+}
+
+func (p *Pipeline) report(r report) {
+	if r.tell != nil {
+		r.tell()
+		return
+	}
+	j := r.committed
+	p.committed(j.header.Last, j.chain, nil)
+	if j.control != nil {
+		j.control.done <- nil
+	}
+	j.free()
 }
 
 // drop ends a failed pipeline: all that neither a worker nor the publisher has
@@ -104,7 +120,7 @@ func (p *Pipeline) drop(err error) {
 		j.discard()
 	}
 	p.cfg.Logger.Debug("pipeline failed", "error", err)
-	p.reporting.add(func() {
+	p.reporting.add(report{tell: func() {
 		for _, i := range items {
 			if i.control != nil {
 				waiting = append(waiting, i.control)
@@ -116,5 +132,5 @@ func (p *Pipeline) drop(err error) {
 			c.done <- err
 		}
 		close(p.ended)
-	})
+	}})
 }

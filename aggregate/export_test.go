@@ -10,5 +10,5 @@ func (a *Aggregation) DecodePayload(plain []byte) error { return a.decode(plain)
 func (s *Sealers) Memory() (held, queued, running int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.held, len(s.queue), s.running
+	return s.held, len(s.queue) - s.first, s.running
 }

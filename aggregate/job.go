@@ -1,6 +1,8 @@
 package aggregate
 
 import (
+	"context"
+	"log/slog"
 	"slices"
 
 	"github.com/klauspost/compress/s2"
@@ -14,9 +16,14 @@ import (
 // preludeRoom is more than a framed prelude takes.
 const preludeRoom = 1024
 
-// job is one aggregation from its cut to its commit.
+// job is one aggregation from its cut to its commit: the pipeline's, but for
+// what a worker and the publishing lane do with it. It is recycled when its
+// commit was reported; those of a pipeline that failed are not.
 type job struct {
+	p        *Pipeline
+	done     func(error) // published, made once
 	position tlog.Position
+	bytes    int // of the Sealers' memory
 	header   crypto.Header
 	prelude  schema.Prelude
 	control  *control  // of a control aggregation
@@ -27,6 +34,22 @@ type job struct {
 	sealed *crypto.Sealed // between sealing and publishing; likewise
 }
 
+func newJob() *job {
+	j := new(job)
+	j.done = func(err error) { j.p.published(j.position, err) }
+	return j
+}
+
+// free gives the job back.
+func (j *job) free() {
+	spare := &j.p.cfg.Sealers.jobs
+	*j = job{done: j.done, items: j.items[:0]}
+	if cap(j.items) > spareLimit {
+		j.items = nil
+	}
+	spare.Put(j)
+}
+
 // describe fills header and prelude from the job's items, and moves tail.
 func (j *job) describe(tail *Head) {
 	j.header = crypto.Header{
@@ -35,7 +58,9 @@ func (j *job) describe(tail *Head) {
 		FirstTimestamp: tail.Timestamp, LastTimestamp: tail.Timestamp,
 	}
 	if c := j.items[0].control; c != nil {
-		j.control, j.items = c, nil
+		j.control = c
+		clear(j.items)
+		j.items = j.items[:0]
 		j.header.Kind = c.kind
 		tail.writer(&c.head)
 	}
@@ -99,8 +124,9 @@ func (i *item) release() {
 	}
 }
 
-// seal is a job's work on a worker; it owns memory bytes of the Sealers.
-func (p *Pipeline) seal(j *job, memory int) {
+// seal is the job's work on a worker; it owns bytes of the Sealers' memory.
+func (j *job) seal() {
+	p, memory := j.p, j.bytes
 	p.mu.Lock()
 	if p.err != nil {
 		p.mu.Unlock()
@@ -140,7 +166,8 @@ func (p *Pipeline) sealItems(j *job) (*crypto.Sealed, error) {
 	for i := range j.items {
 		j.items[i].release()
 	}
-	j.items = nil
+	clear(j.items)
+	j.items = j.items[:0]
 	return sealPayload(p.key, &j.header, sc, p.encode, p.cfg)
 }
 
@@ -169,9 +196,11 @@ func (p *Pipeline) publish(j *job) {
 		return
 	}
 	p.digest = sealed.Chain(p.digest)
-	p.cfg.Logger.Debug("publish", "position", j.position, "kind", j.header.Kind.String(),
-		"first", j.header.First, "last", j.header.Last, "stored_bytes", j.header.StoredLength)
-	p.publisher.Publish(j.position, p.digest, sealed, func(err error) { p.published(j.position, err) })
+	if p.cfg.Logger.Enabled(context.Background(), slog.LevelDebug) {
+		p.cfg.Logger.Debug("publish", "position", j.position, "kind", j.header.Kind.String(),
+			"first", j.header.First, "last", j.header.Last, "stored_bytes", j.header.StoredLength)
+	}
+	p.publisher.Publish(j.position, p.digest, sealed, j.done) // j may be free by its end
 }
 
 func (p *Pipeline) published(pos tlog.Position, err error) {

@@ -35,9 +35,9 @@ type Pipeline struct {
 	timer *time.Timer
 	err   error // why it is dead
 
-	publishing lane           // chains and publishes, in order of positions
+	publishing lane[*job]     // chains and publishes, in order of positions
 	digest     tlog.Hash      // of the last position chained; owned by publishing
-	reporting  lane           // releases and reports, in order of positions
+	reporting  lane[report]   // releases and reports, in order of positions
 	sealing    sync.WaitGroup // jobs that a worker has begun
 	ended      chan struct{}  // closed by reporting: nothing more will be reported
 }
@@ -62,11 +62,11 @@ type control struct {
 // chain value there; and once with an error when the pipeline has failed, or
 // was closed before all was durable: then it is dead. It must return promptly
 // and not wait for Barrier or Close.
-func New(cfg Config, head Head, key *crypto.DataKey, encode func([][]byte) error, p Publisher, committed func(last tlog.Sequence, chain tlog.Hash, err error)) *Pipeline {
+func New(cfg Config, head Head, key *crypto.DataKey, encode func([][]byte) error, to Publisher, committed func(last tlog.Sequence, chain tlog.Hash, err error)) *Pipeline {
 	cfg = cfg.withDefaults()
 	cfg.Logger = cfg.Logger.With("vdisk", string(head.Vdisk))
-	return &Pipeline{
-		cfg: cfg, key: key, encode: encode, publisher: p, committed: committed,
+	p := &Pipeline{
+		cfg: cfg, key: key, encode: encode, publisher: to, committed: committed,
 		started: time.Now(),
 		core: collect.New(collect.Config{
 			MaxBytes: cfg.MaxBytes, MaxRecords: cfg.MaxRecords, MaxAge: cfg.MaxAge,
@@ -76,6 +76,9 @@ func New(cfg Config, head Head, key *crypto.DataKey, encode func([][]byte) error
 		tail: head, last: head.Last, clock: head.Timestamp, digest: head.Digest,
 		ended: make(chan struct{}),
 	}
+	p.publishing.init(p.publish)
+	p.reporting.init(p.report)
+	return p
 }
 
 // Append takes a batch. It does not wait: the caller bounds memory by Release.

@@ -18,19 +18,15 @@ type Sealers struct {
 	workers, limit int
 
 	mu      sync.Mutex
-	queue   []sealTask
+	queue   []*job // from first on
+	first   int
 	running int // goroutines
 	held    int // bytes
 
 	scratch reuse.Objects[scratch]
+	jobs    reuse.Objects[job]
 	free    func(bytes int) // release, made once
-}
-
-// sealTask calls do with its share of the memory, which do, or someone on its
-// behalf, gives back by release.
-type sealTask struct {
-	bytes int
-	do    func()
+	run     func()          // work, likewise
 }
 
 // scratch is what one sealing needs besides its result.
@@ -46,15 +42,22 @@ func NewSealers(workers, memory int) *Sealers {
 	if memory <= 0 {
 		memory = defaultMemory
 	}
-	s := &Sealers{workers: workers, limit: memory, scratch: reuse.Objects[scratch]{New: func() *scratch { return new(scratch) }}}
-	s.free = s.release
+	s := &Sealers{workers: workers, limit: memory, scratch: reuse.Objects[scratch]{New: func() *scratch { return new(scratch) }}, jobs: reuse.Objects[job]{New: newJob}}
+	s.free, s.run = s.release, s.work
 	return s
 }
 
-func (s *Sealers) submit(bytes int, do func()) {
+// submit has j sealed. Its bytes of memory are j's then, and are given back by
+// release.
+func (s *Sealers) submit(j *job) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.queue = append(s.queue, sealTask{bytes, do})
+	if s.first > len(s.queue)/2 {
+		n := copy(s.queue, s.queue[s.first:])
+		clear(s.queue[n:])
+		s.queue, s.first = s.queue[:n], 0
+	}
+	s.queue = append(s.queue, j)
 	s.start()
 }
 
@@ -67,14 +70,14 @@ func (s *Sealers) release(bytes int) {
 
 // ready reports whether the first task may begin. The caller holds mu.
 func (s *Sealers) ready() bool {
-	return len(s.queue) > 0 && (s.held == 0 || s.held+s.queue[0].bytes <= s.limit)
+	return s.first < len(s.queue) && (s.held == 0 || s.held+s.queue[s.first].bytes <= s.limit)
 }
 
 // start adds a worker if there is something for it. The caller holds mu.
 func (s *Sealers) start() {
 	if s.ready() && s.running < s.workers {
 		s.running++
-		go s.work()
+		go s.run()
 	}
 }
 
@@ -86,12 +89,12 @@ func (s *Sealers) work() {
 			s.mu.Unlock()
 			return
 		}
-		t := s.queue[0]
-		s.queue[0] = sealTask{}
-		s.queue = s.queue[1:]
-		s.held += t.bytes
+		j := s.queue[s.first]
+		s.queue[s.first] = nil
+		s.first++
+		s.held += j.bytes
 		s.start() // the next task may be ready, too
 		s.mu.Unlock()
-		t.do()
+		j.seal()
 	}
 }
