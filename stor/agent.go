@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
+
+	"tlog/internal/core/appending"
 )
 
 // errClosed answers what comes after Pool.Close.
@@ -23,14 +26,54 @@ type agent struct {
 
 	mu     sync.Mutex
 	queue  []*appendCall
+	spare  []*appendCall // a queue that was sent, empty
 	closed bool
 	wake   chan struct{} // capacity 1
 }
 
+// appendCall is one request to append: the agent's, then the server's, until
+// done is called.
 type appendCall struct {
 	ctx  context.Context
 	req  AppendRequest
-	done func(Meta, error)
+	log  *Log
+	send appending.Send
+	done func(Meta, error) // answered, made once
+}
+
+func newCall() *appendCall {
+	c := new(appendCall)
+	c.done = c.answered
+	return c
+}
+
+// answered gives the call back and tells the log.
+func (c *appendCall) answered(m Meta, err error) {
+	l, a := c.log, c.send
+	*c = appendCall{done: c.done}
+	l.pool.calls.Put(c)
+	l.replied(a, m, err)
+}
+
+// deadline is a context for requests: those of a while share one, as each of
+// its own costs more than the rest of the request.
+type deadline struct {
+	shared context.Context
+	cancel context.CancelFunc
+	until  time.Time // requests begun later get another
+}
+
+// deadlineStep is the while, and so the most that a request gets in excess.
+const deadlineStep = time.Second
+
+// context gives one that ends after requestTimeout, or with parent. It needs no
+// cancelling: what is left of it ends by itself.
+func (d *deadline) context(parent context.Context) context.Context {
+	if now := time.Now(); d.shared == nil || !now.Before(d.until) {
+		d.shared, d.cancel = context.WithTimeout(parent, requestTimeout+deadlineStep)
+		d.until = now.Add(deadlineStep)
+	}
+	return d.shared
 }
 
 func newAgent(s Server) *agent {
@@ -71,7 +114,7 @@ func (a *agent) run() {
 	for range a.wake {
 		a.mu.Lock()
 		queue, closed := a.queue, a.closed
-		a.queue = nil
+		a.queue, a.spare = a.spare, nil
 		a.mu.Unlock()
 		for _, c := range queue {
 			switch {
@@ -86,5 +129,9 @@ func (a *agent) run() {
 		if closed {
 			return
 		}
+		clear(queue)
+		a.mu.Lock()
+		a.spare = queue[:0]
+		a.mu.Unlock()
 	}
 }

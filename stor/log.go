@@ -35,10 +35,13 @@ type Log struct {
 	logger *slog.Logger
 	ctx    context.Context // of all requests
 	cancel context.CancelFunc
+	// deadline of appends; used by whoever does what the machine says.
+	deadline deadline
 
 	mu      sync.Mutex
 	machine *appending.Machine
 	todo    []appending.Action // given by the machine, not done yet
+	spare   []appending.Action // a queue of them that was done, empty
 	running bool               // somebody does them
 	flights map[tlog.Position]*flight
 	waits   []*time.Timer // by slot
@@ -47,14 +50,6 @@ type Log struct {
 	// outdated: a server of the pool was replaced. What the old one accepted
 	// must not be counted together with what the new one accepts.
 	outdated bool
-}
-
-// flight is a position from Publish to Release.
-type flight struct {
-	digest tlog.Hash
-	shards Shards
-	done   func(error)
-	hedge  *time.Timer
 }
 
 // Shards is a sealed aggregation, as crypto.Sealed gives it. The parts stay valid and
@@ -119,7 +114,9 @@ func (l *Log) Publish(pos tlog.Position, digest tlog.Hash, s Shards, done func(e
 
 func (l *Log) publish(e appending.Publish, digest tlog.Hash, s Shards, done func(error)) {
 	l.mu.Lock()
-	l.flights[e.Position] = &flight{digest: digest, shards: s, done: done}
+	f := l.pool.flights.Get()
+	f.log, f.position, f.digest, f.shards, f.done = l, e.Position, digest, s, done
+	l.flights[e.Position] = f
 	l.stepLocked(e)
 }
 
@@ -132,7 +129,7 @@ func (l *Log) step(e appending.Event) {
 // at it: actions are done in the order they were given, without the lock. It
 // unlocks l.mu.
 func (l *Log) stepLocked(e appending.Event) {
-	l.todo = append(l.todo, l.machine.Step(e)...)
+	l.todo = l.machine.StepInto(l.todo, e)
 	if l.running {
 		l.mu.Unlock()
 		return
@@ -140,12 +137,14 @@ func (l *Log) stepLocked(e appending.Event) {
 	l.running = true
 	for len(l.todo) > 0 {
 		todo := l.todo
-		l.todo = nil
+		l.todo, l.spare = l.spare, nil
 		l.mu.Unlock()
 		for _, a := range todo {
 			l.do(a)
 		}
+		clear(todo)
 		l.mu.Lock()
+		l.spare = todo[:0]
 	}
 	l.running = false
 	l.mu.Unlock()
@@ -187,18 +186,14 @@ func (l *Log) identity(slot int) Identity {
 
 func (l *Log) send(a appending.Send) {
 	f := l.flight(a.Position)
-	c := &appendCall{req: AppendRequest{
+	c := l.pool.calls.Get()
+	c.log, c.send, c.ctx = l, a, l.deadline.context(l.ctx)
+	c.req = AppendRequest{
 		Identity: l.identity(a.Server), Owner: l.owner, Vdisk: l.vdisk,
 		Position: a.Position, Index: a.Index, Digest: f.digest, Commit: a.Commit, Replace: a.Replace,
-	}}
+	}
 	if a.Data {
 		c.req.Head, c.req.Body = f.shards.Shard(a.Index)
-	}
-	var cancel context.CancelFunc
-	c.ctx, cancel = context.WithTimeout(l.ctx, requestTimeout)
-	c.done = func(meta Meta, err error) {
-		cancel()
-		l.replied(a, meta, err)
 	}
 	agent, _ := l.pool.at(a.Server)
 	if agent == nil {
@@ -298,7 +293,7 @@ func (l *Log) startHedge(pos tlog.Position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if f := l.flights[pos]; f != nil && l.dead == nil {
-		f.hedge = time.AfterFunc(hedgeTime, func() { l.step(appending.Late{Position: pos}) })
+		f.startHedge()
 	}
 }
 
@@ -306,11 +301,10 @@ func (l *Log) release(pos tlog.Position) {
 	l.mu.Lock()
 	f := l.flights[pos]
 	delete(l.flights, pos)
-	if f.hedge != nil {
-		f.hedge.Stop()
-	}
+	shards := f.shards
+	f.free()
 	l.mu.Unlock()
-	f.shards.Release()
+	shards.Release()
 }
 
 func (l *Log) die(d appending.Dead) {
@@ -334,9 +328,7 @@ func (l *Log) die(d appending.Dead) {
 		}
 	}
 	for _, f := range l.flights {
-		if f.hedge != nil {
-			f.hedge.Stop()
-		}
+		f.stopHedge()
 	}
 	l.mu.Unlock()
 	l.pool.forget(l)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"tlog"
+	"tlog/internal/reuse"
 )
 
 // Pool is the shard servers of one tlog installation.
@@ -21,6 +22,8 @@ type Pool struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
+	calls    reuse.Objects[appendCall]
+	flights  reuse.Objects[flight]
 
 	mu     sync.Mutex
 	agents []*agent // in the order they were listed; see listed
@@ -34,6 +37,7 @@ type Pool struct {
 func newPool(cfg Config, m *Manifest, servers []Server) (*Pool, error) {
 	p := &Pool{cfg: cfg, manifest: *m, slots: make([]*agent, m.P()), logs: map[*Log]struct{}{}}
 	p.rules.Store(m)
+	p.calls.New, p.flights.New = newCall, newFlight
 	var err error
 	if p.codec, err = newCodec(m.K, m.M); err != nil {
 		return nil, err

@@ -35,8 +35,8 @@ type Control struct {
 	Head, Commit tlog.Position // hints: highest position appended here, highest known committed
 }
 
-// AppendRequest publishes one shard of a position. The server keeps no slice
-// of it after done was called. Head and Body are stored one after the other;
+// AppendRequest publishes one shard of a position. The server uses neither it
+// nor its slices after done was called: the caller recycles them. Head and Body are stored one after the other;
 // both empty means that a server that holds Digest needs no data again.
 type AppendRequest struct {
 	Identity
@@ -154,7 +154,6 @@ type Refusal struct {
 	Err    error // what the server said
 }
 
-// Error names the server and gives its words.
 // Error names the server and gives its words.
 func (r *Refusal) Error() string { return fmt.Sprintf("stor: %s: %v", r.Server, r.Err) }
 

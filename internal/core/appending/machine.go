@@ -66,8 +66,11 @@ func (m *Machine) Missing() (tlog.Position, int) {
 }
 
 // Step takes an event and returns what to do, in this order. The slice is the caller's.
-func (m *Machine) Step(e Event) []Action {
-	m.out = nil
+func (m *Machine) Step(e Event) []Action { return m.StepInto(nil, e) }
+
+// StepInto is Step that appends to dst.
+func (m *Machine) StepInto(dst []Action, e Event) []Action {
+	m.out = dst
 	switch e := e.(type) {
 	case Publish:
 		m.publish(e)
@@ -284,9 +287,13 @@ func (m *Machine) release(p *position) {
 	}
 	m.emit(Release{p.number})
 	m.open[p.number-m.first] = nil
-	for len(m.open) > 0 && m.open[0] == nil {
-		m.open = m.open[1:]
-		m.first++
+	n := 0
+	for n < len(m.open) && m.open[n] == nil {
+		n++
+	}
+	if n > 0 {
+		m.open = append(m.open[:0], m.open[n:]...)
+		m.first += tlog.Position(n)
 	}
 }
 
