@@ -13,6 +13,7 @@ var layers = map[string]int{
 	".":                   0,
 	"internal/core/*":     1,
 	"internal/reuse":      1,
+	"internal/watch":      1,
 	"schema":              2,
 	"crypto":              2,
 	"stor":                2,

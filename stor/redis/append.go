@@ -1,13 +1,17 @@
 package redis
 
 import (
+	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"tlog"
+	"tlog/internal/reuse"
+	"tlog/internal/watch"
 	"tlog/stor"
 )
 
@@ -17,29 +21,38 @@ const (
 	batchBytes    = 4 << 20
 )
 
-// request is an append on its way. Its fields below the line are guarded by
-// appends.mu.
+// request is an append on its way. It is recycled when it was delivered and
+// neither a list nor the socket has it any more; its fields are guarded by
+// appends.mu. The encoder reads the AppendRequest while writing is set.
 type request struct {
-	*stor.AppendRequest
-	done func(stor.Meta, error)
-	stop func() bool // of the watch over its context
+	*stor.AppendRequest // nil once delivered
+	ctx                 context.Context
+	done                func(stor.Meta, error)
+	size                int // of Head and Body
 
-	// ---
-	sent    time.Time
-	eval    bool // with the script's text
-	stored  bool // the SET was answered
-	setErr  error
-	writing bool // the socket reads Head and Body: done must wait
-	over    bool // the outcome is known
-	meta    stor.Meta
-	err     error
+	sent      time.Time
+	listed    bool // in queue or flight
+	eval      bool // with the script's text
+	stored    bool // the SET was answered
+	setErr    error
+	writing   bool // the socket reads Head and Body: done must wait
+	over      bool // the outcome is known
+	delivered bool // done was, or is about to be, called
+	meta      stor.Meta
+	err       error
 }
 
-func (q *request) size() int { return len(q.Head) + len(q.Body) }
+// delivery is a call of done that is due.
+type delivery struct {
+	done func(stor.Meta, error)
+	meta stor.Meta
+	err  error
+}
 
-func (q *request) deliver() {
-	q.stop()
-	q.done(q.meta, q.err)
+func (d delivery) make() {
+	if d.done != nil {
+		d.done(d.meta, d.err)
+	}
 }
 
 // appends is the pipelined connection. One goroutine runs it; the others that
@@ -48,46 +61,54 @@ type appends struct {
 	s    *Server
 	wake chan struct{} // there is something in the queue
 
-	mu     sync.Mutex
-	closed bool
-	queue  []*request // not sent
-	flight []*request // sent, in the order of their answers
+	mu       sync.Mutex
+	closed   bool
+	queue    []*request // not sent
+	flight   []*request // sent, in the order of their answers
+	contexts watch.Contexts
+	requests reuse.Objects[request]
+	want     []byte // the answer that is hoped for
 }
 
-func (a *appends) init(s *Server) { a.s, a.wake = s, make(chan struct{}, 1) }
+func (a *appends) init(s *Server) {
+	a.s, a.wake = s, make(chan struct{}, 1)
+	a.contexts.Ended = a.expire
+	a.requests.New = func() *request { return new(request) }
+}
 
 // Append sends one shard, and its script behind it.
 func (s *Server) Append(ctx context.Context, r *stor.AppendRequest, done func(stor.Meta, error)) {
-	q := &request{AppendRequest: r, done: done, stop: func() bool { return true }}
+	size := len(r.Head) + len(r.Body)
 	var err error
 	switch {
 	case s.opt.ReadOnly:
 		err = s.refusal(stor.Denied, "append: opened for reading only")
-	case r.Position == 0 || r.Index < 0 || r.Index > maxIndex || q.size() > maxData:
-		err = s.refusal(stor.ServerError, "append: position %d, index %d, %d bytes: out of range", r.Position, r.Index, q.size())
+	case r.Position == 0 || r.Index < 0 || r.Index > maxIndex || size > maxData:
+		err = s.refusal(stor.ServerError, "append: position %d, index %d, %d bytes: out of range", r.Position, r.Index, size)
 	case ctx.Err() != nil:
-		err = fmt.Errorf("stor/redis: %s: append: %w", s.name, context.Cause(ctx))
+		err = s.appends.ended(ctx)
 	default:
-		err = s.appends.add(ctx, q) // if nil, q is no longer ours
+		err = s.appends.add(ctx, r, size, done)
 	}
 	if err != nil {
-		q.err = err
-		go q.deliver() // never from within Append: the caller may hold its locks
+		go done(stor.Meta{}, err) // never from within Append: the caller may hold its locks
 	}
 }
 
-// add queues q; an error means that it did not.
-func (a *appends) add(ctx context.Context, q *request) error {
+func (a *appends) ended(ctx context.Context) error {
+	return fmt.Errorf("stor/redis: %s: append: %w", a.s.name, context.Cause(ctx))
+}
+
+// add queues a request; an error means that it did not.
+func (a *appends) add(ctx context.Context, r *stor.AppendRequest, size int, done func(stor.Meta, error)) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
 		return a.s.errClosed()
 	}
-	if ctx.Done() != nil {
-		q.stop = context.AfterFunc(ctx, func() {
-			a.settle(q, stor.Meta{}, fmt.Errorf("stor/redis: %s: append: %w", a.s.name, context.Cause(ctx)))
-		})
-	}
+	q := a.requests.Get()
+	*q = request{AppendRequest: r, ctx: ctx, done: done, size: size, listed: true}
+	a.contexts.Add(ctx)
 	a.queue = append(a.queue, q)
 	a.poke()
 	return nil
@@ -100,18 +121,47 @@ func (a *appends) poke() {
 	}
 }
 
-// settle gives q its outcome, if it has none yet.
-func (a *appends) settle(q *request, m stor.Meta, err error) {
-	a.mu.Lock()
+// settle gives q its outcome, if it has none yet. mu is held; the delivery is
+// made when it no longer is.
+func (a *appends) settle(q *request, m stor.Meta, err error) delivery {
 	if q.over {
-		a.mu.Unlock()
-		return
+		return a.retire(q)
 	}
 	q.over, q.meta, q.err = true, m, err
-	writing := q.writing
+	return a.retire(q)
+}
+
+// retire delivers q's outcome when it may be, and recycles q when nothing has
+// it any more. It is called after each change of that. mu is held.
+func (a *appends) retire(q *request) (d delivery) {
+	if q.over && !q.writing && !q.delivered {
+		d = delivery{q.done, q.meta, q.err}
+		a.contexts.Done(q.ctx)
+		q.delivered = true
+		q.AppendRequest, q.done = nil, nil
+	}
+	if q.delivered && !q.listed && !q.writing {
+		*q = request{}
+		a.requests.Put(q)
+	}
+	return d
+}
+
+// expire settles what has a context that ended.
+func (a *appends) expire(ctx context.Context) {
+	err := a.ended(ctx)
+	var due []delivery
+	a.mu.Lock()
+	for _, list := range [][]*request{a.flight, a.queue} {
+		for _, q := range list {
+			if q.ctx == ctx {
+				due = append(due, a.settle(q, stor.Meta{}, err))
+			}
+		}
+	}
 	a.mu.Unlock()
-	if !writing {
-		q.deliver()
+	for _, d := range due {
+		d.make()
 	}
 }
 
@@ -131,6 +181,9 @@ func (a *appends) run() {
 	a.closed = true
 	a.mu.Unlock()
 	a.fail(a.s.errClosed())
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.contexts.Close()
 }
 
 // wait reports false when the server is closed.
@@ -154,12 +207,16 @@ func (a *appends) wait() bool {
 
 // fail gives everything that has no outcome this one. No connection is open.
 func (a *appends) fail(err error) {
+	var due []delivery
 	a.mu.Lock()
-	all := append(a.flight, a.queue...)
+	for _, q := range append(a.flight, a.queue...) {
+		q.listed = false
+		due = append(due, a.settle(q, stor.Meta{}, err))
+	}
 	a.flight, a.queue = nil, nil
 	a.mu.Unlock()
-	for _, q := range all {
-		a.settle(q, stor.Meta{}, err)
+	for _, d := range due {
+		d.make()
 	}
 }
 
@@ -211,76 +268,96 @@ func (a *appends) take(batch []*request) []*request {
 		q := a.queue[n]
 		n++
 		if q.over {
+			q.listed = false
+			a.retire(q)
 			continue
 		}
 		q.writing, q.sent, q.stored, q.setErr = true, now, false, nil
-		bytes += q.size()
+		bytes += q.size
 		batch = append(batch, q)
 	}
 	a.flight = append(a.flight, batch...)
-	rest := copy(a.queue, a.queue[n:])
-	clear(a.queue[rest:])
-	a.queue = a.queue[:rest]
+	a.queue = behind(a.queue, n)
 	return batch
+}
+
+// behind is list without its first n elements, in the same memory.
+func behind(list []*request, n int) []*request {
+	rest := copy(list, list[n:])
+	clear(list[rest:])
+	return list[:rest]
 }
 
 // written hands over outcomes that came while the socket was still reading.
 func (a *appends) written(batch []*request) {
+	var due []delivery
 	a.mu.Lock()
-	var over []*request
 	for _, q := range batch {
 		q.writing = false
-		if q.over {
-			over = append(over, q)
+		if d := a.retire(q); d.done != nil {
+			due = append(due, d)
 		}
 	}
 	a.mu.Unlock()
-	for _, q := range over {
-		q.deliver()
+	for _, d := range due {
+		d.make()
 	}
 }
 
 // read receives answers.
 func (a *appends) read(c *conn) error {
 	c.guard.limit = smallReply
+	p := newReplies(c.guard)
 	for {
-		reply, err := c.Receive()
-		if err != nil && !answered(err) {
+		r, err := p.next()
+		if err != nil {
 			return err
 		}
-		if err := a.answer(reply, err); err != nil {
+		d, err := a.answer(&r)
+		if err != nil {
 			return err
 		}
+		d.make()
 	}
 }
 
 // answer takes one reply: of the oldest request's SET, or of its script.
-func (a *appends) answer(reply any, said error) error {
+func (a *appends) answer(r *reply) (delivery, error) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	if len(a.flight) == 0 {
-		a.mu.Unlock()
-		return errors.New("an answer to nothing that was asked")
+		return delivery{}, errors.New("an answer to nothing that was asked")
 	}
 	q := a.flight[0]
-	if q.size() > 0 && !q.stored {
-		q.stored, q.setErr = true, said
-		a.mu.Unlock()
-		return nil
+	if q.size > 0 && !q.stored {
+		q.stored, q.setErr = true, r.refusal()
+		return delivery{}, nil
 	}
-	a.flight[0] = nil
-	a.flight = a.flight[1:]
-	if noScript(said) && !q.eval {
-		q.eval = true
+	a.flight = behind(a.flight, 1)
+	q.listed = false
+	if q.over {
+		return a.retire(q), nil
+	}
+	if a.asHoped(q, r) {
+		return a.settle(q, stor.Meta{Position: q.Position, Epoch: q.Epoch, Digest: q.Digest, Index: q.Index}, nil), nil
+	}
+	if noScript(r.refusal()) && !q.eval {
+		q.eval, q.listed = true, true
 		a.queue = append(a.queue, q)
 		a.poke()
-		a.mu.Unlock()
-		return nil
+		return delivery{}, nil
 	}
-	setErr := q.setErr
-	a.mu.Unlock()
-	m, err := a.s.outcome(q.AppendRequest, setErr, reply, said)
-	a.settle(q, m, err)
-	return nil
+	m, err := a.s.outcome(q.AppendRequest, q.setErr, r.value(), r.refusal())
+	return a.settle(q, m, err), nil
+}
+
+// asHoped reports whether r says that q is stored as it was asked to be.
+func (a *appends) asHoped(q *request, r *reply) bool {
+	a.want = append(a.want[:0], "OK "...)
+	a.want = append(appendNumber(a.want, q.Epoch), ' ')
+	a.want = append(hex.AppendEncode(a.want, q.Digest[:]), ' ')
+	a.want = appendIndex(a.want, q.Index)
+	return (r.kind == '$' || r.kind == '+') && bytes.Equal(r.text, a.want)
 }
 
 // outcome judges the answer to an append.

@@ -20,7 +20,8 @@ type encoder struct {
 	text  []byte
 	word  [192]byte // room for the longest key
 	parts []part
-	bufs  net.Buffers
+	all   [][]byte
+	bufs  net.Buffers // of all, what is still to be written
 }
 
 // part is a slice of data, and where in text it goes.
@@ -35,7 +36,7 @@ func (e *encoder) write(w io.Writer, batch []*request) error {
 	for _, q := range batch {
 		e.request(q)
 	}
-	bufs, from := e.bufs[:0], 0
+	bufs, from := e.all[:0], 0
 	for _, p := range e.parts {
 		if p.at > from {
 			bufs = append(bufs, e.text[from:p.at])
@@ -44,15 +45,15 @@ func (e *encoder) write(w io.Writer, batch []*request) error {
 		bufs = append(bufs, p.data)
 	}
 	bufs = append(bufs, e.text[from:])
-	e.bufs = bufs // WriteTo moves its own copy of the slice, and clears what it wrote
-	_, err := bufs.WriteTo(w)
-	clear(e.bufs)
+	e.all, e.bufs = bufs, bufs // WriteTo moves e.bufs, and clears what it wrote
+	_, err := e.bufs.WriteTo(w)
+	clear(e.all)
 	clear(e.parts)
 	return err
 }
 
 func (e *encoder) request(q *request) {
-	r, size := q.AppendRequest, q.size()
+	r, size := q.AppendRequest, q.size
 	if size > 0 {
 		e.command(5, "SET")
 		e.bytes(appendTemporaryKey(e.word[:0], r))

@@ -15,6 +15,20 @@ func Guarded(c net.Conn, limit int) redigo.Conn {
 	return redigo.NewConn(g, 0, 0)
 }
 
+// Replies reads what c says behind a guard with a limit, as the appends do.
+func Replies(c net.Conn, limit int) func() (any, error) {
+	g := newGuard(c)
+	g.limit = limit
+	p := newReplies(g)
+	return func() (any, error) {
+		r, err := p.next()
+		if err != nil {
+			return nil, err
+		}
+		return r.value(), r.refusal()
+	}
+}
+
 // Outcome judges the answer of r's script.
 func (s *Server) Outcome(r *stor.AppendRequest, reply any, said error) (stor.Meta, error) {
 	return s.outcome(r, nil, reply, said)

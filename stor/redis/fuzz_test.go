@@ -41,14 +41,28 @@ func FuzzReply(f *testing.F) {
 		if cut := replies(t, text, limit, 1); len(cut) < len(whole) {
 			t.Errorf("%q: %q at once, %q byte by byte", text, whole, cut)
 		}
+		// What appends read is what redigo makes of it, as far as both go on:
+		// redigo lets numbers overflow, and elements of arrays be cut off.
+		own := read(t, redis.Replies(canned{Reader: bytes.NewReader(text), step: 1 << 20}, limit), text, limit)
+		for i := range min(len(own), len(whole)) {
+			if own[i] != whole[i] {
+				t.Errorf("%q: reply %d is %s, to redigo %s", text, i, own[i], whole[i])
+			}
+		}
+		if len(own) < len(whole) && !bytes.Contains(text, []byte(":")) {
+			t.Errorf("%q: %q, to redigo %q", text, own, whole)
+		}
 	})
 }
 
 func replies(t *testing.T, text []byte, limit, step int) []string {
-	c := redis.Guarded(canned{Reader: bytes.NewReader(text), step: step}, limit)
+	return read(t, redis.Guarded(canned{Reader: bytes.NewReader(text), step: step}, limit).Receive, text, limit)
+}
+
+func read(t *testing.T, receive func() (any, error), text []byte, limit int) []string {
 	var all []string
 	for {
-		reply, err := c.Receive()
+		reply, err := receive()
 		if _, ok := errors.AsType[redigo.Error](err); err != nil && !ok {
 			return all
 		}
