@@ -5,14 +5,12 @@ import "tlog/stor"
 // commit is the committer: the one goroutine of a Server that writes.
 func (s *Server) commit() {
 	b := &bench{name: s.name, index: s.index, digest: s.readDigest}
-	var batch []*request
 	for {
-		batch = s.queue.take(batch[:0])
+		batch := s.queue.take()
 		if len(batch) == 0 {
 			return
 		}
 		s.commitBatch(b, batch)
-		clear(batch)
 		clear(b.frames) // keep no caller's memory alive while idle
 	}
 }
@@ -24,9 +22,8 @@ func (s *Server) commitBatch(b *bench, batch []*request) {
 		return
 	}
 	b.reset()
-	verdicts := make([]verdict, len(batch))
-	for i, r := range batch {
-		verdicts[i] = r.judge(b)
+	for _, r := range batch {
+		b.verdicts = append(b.verdicts, b.judge(r))
 	}
 	if len(b.frames) > 0 {
 		if err := s.store(b, batch); err != nil {
@@ -36,8 +33,15 @@ func (s *Server) commitBatch(b *bench, batch []*request) {
 	}
 	s.queue.written(batch)
 	for i, r := range batch {
-		s.queue.answer(r, verdicts[i])
+		s.queue.answer(r, b.verdicts[i])
 	}
+}
+
+func (b *bench) judge(r *request) verdict {
+	if r.append != nil {
+		return b.append(r.append)
+	}
+	return r.judge(b)
 }
 
 // store makes the frames of a batch durable and then visible. A refusal means

@@ -228,14 +228,18 @@ func (s *Server) do(ctx context.Context, judge func(*bench) verdict) verdict {
 
 func (s *Server) submit(r *request) {
 	if s.readOnly {
-		err := r.ctx.Err()
-		if err == nil {
-			err = &stor.Refusal{Code: stor.Denied, Server: s.name, Err: errors.New("opened for reading only")}
-		}
-		r.done(verdict{err: err})
+		r.done(verdict{err: s.denied(r.ctx)})
 		return
 	}
 	s.queue.push(r)
+}
+
+// denied answers what would change a server that is opened for reading.
+func (s *Server) denied(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return &stor.Refusal{Code: stor.Denied, Server: s.name, Err: errors.New("opened for reading only")}
 }
 
 // Init implements stor.Server.
@@ -255,9 +259,11 @@ func (s *Server) Fence(ctx context.Context, r *stor.FenceRequest) (stor.Control,
 
 // Append implements stor.Server. r and its slices are read until done is called.
 func (s *Server) Append(ctx context.Context, r *stor.AppendRequest, done func(stor.Meta, error)) {
-	s.submit(&request{
-		ctx: ctx, bytes: int64(len(r.Head) + len(r.Body)),
-		judge: func(b *bench) verdict { return b.append(r) },
-		done:  func(v verdict) { done(v.meta, v.err) },
-	})
+	if s.readOnly {
+		done(stor.Meta{}, s.denied(ctx))
+		return
+	}
+	q := s.queue.requests.Get()
+	*q = request{append: r, bytes: int64(len(r.Head) + len(r.Body)), stored: done, ctx: ctx}
+	s.queue.push(q)
 }

@@ -43,6 +43,7 @@ type bench struct {
 	metas    map[slot]stor.Meta
 	frames   []frame
 	bytes    int64 // that the frames take
+	verdicts []verdict
 }
 
 type slot struct {
@@ -58,7 +59,8 @@ func (b *bench) reset() {
 	}
 	clear(b.controls)
 	clear(b.metas)
-	b.frames, b.bytes = b.frames[:0], 0
+	clear(b.verdicts)
+	b.frames, b.bytes, b.verdicts = b.frames[:0], 0, b.verdicts[:0]
 }
 
 func (b *bench) add(h header, data ...[]byte) {

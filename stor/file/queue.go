@@ -3,19 +3,41 @@ package file
 import (
 	"context"
 	"sync"
+
+	"tlog/internal/reuse"
+	"tlog/internal/watch"
+	"tlog/stor"
 )
 
-// request is one of Init, Fence, Append on its way through the queue.
+// request is one of Init, Fence, Append on its way through the queue: the
+// queue's while it waits, the committer's until its batch is over.
 type request struct {
-	judge func(*bench) verdict
-	bytes int64 // of data, for the size of a batch
-	done  func(verdict)
-	ctx   context.Context
-	stop  func() bool // ends the watch over ctx
+	judge  func(*bench) verdict // unless it is an append
+	append *stor.AppendRequest  // such a request is recycled
+	bytes  int64                // of data, for the size of a batch
+	done   func(verdict)
+	stored func(stor.Meta, error) // an append's done
+	ctx    context.Context
 
 	// Owned by the queue:
 	state   requestState
 	expired bool // ctx ended while the slices were in use
+}
+
+// answer is a call of done that is due; it is made without a lock.
+type answer struct {
+	done   func(verdict)
+	stored func(stor.Meta, error)
+	verdict
+}
+
+func (a *answer) give() {
+	switch {
+	case a.stored != nil:
+		a.stored(a.meta, a.err)
+	case a.done != nil:
+		a.done(a.verdict)
+	}
 }
 
 type requestState uint8
@@ -36,43 +58,69 @@ const (
 // queue holds the requests that wait, and sees to it that each is answered
 // once: by the committer, by the end of its context, or by close.
 type queue struct {
-	mu     sync.Mutex
-	wake   sync.Cond
-	all    []*request
-	closed error
+	mu       sync.Mutex
+	wake     sync.Cond
+	all      []*request
+	batch    []*request // the committer's
+	closed   error
+	contexts watch.Contexts
+	requests reuse.Objects[request]
 }
 
 func newQueue() *queue {
 	q := &queue{}
 	q.wake.L = &q.mu
+	q.contexts.Ended = q.expire
+	q.requests.New = func() *request { return new(request) }
 	return q
 }
 
 // push queues r, or answers it if it is too late for that.
 func (q *queue) push(r *request) {
-	if err := r.ctx.Err(); err != nil {
-		r.done(verdict{err: err})
-		return
-	}
+	err := r.ctx.Err()
 	q.mu.Lock()
-	if q.closed != nil {
-		err := q.closed
+	if err == nil {
+		err = q.closed
+	}
+	if err == nil {
+		q.contexts.Add(r.ctx)
+		q.all = append(q.all, r)
+		q.wake.Signal()
 		q.mu.Unlock()
-		r.done(verdict{err: err})
 		return
 	}
-	if r.ctx.Done() != nil {
-		r.stop = context.AfterFunc(r.ctx, func() { q.expire(r) })
-	}
-	q.all = append(q.all, r)
-	q.wake.Signal()
 	q.mu.Unlock()
+	a := answer{r.done, r.stored, verdict{err: err}}
+	q.recycle(r)
+	a.give()
 }
 
-// take waits for requests and gives the next batch; none after close.
-func (q *queue) take(batch []*request) []*request {
+// settle marks r as answered, which it is not yet; mu is held.
+func (q *queue) settle(r *request, v verdict) answer {
+	r.state = answered
+	q.contexts.Done(r.ctx)
+	return answer{r.done, r.stored, v}
+}
+
+// recycle takes back an append that was answered and that nobody has any more.
+func (q *queue) recycle(r *request) {
+	if r.append != nil {
+		*r = request{}
+		q.requests.Put(r)
+	}
+}
+
+// take takes the last batch back, waits for requests and gives the next one,
+// which is valid until then; none after close.
+func (q *queue) take() []*request {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	for _, r := range q.batch {
+		q.recycle(r)
+	}
+	clear(q.batch)
+	batch := q.batch[:0]
+	q.batch = batch
 	for len(batch) == 0 {
 		for len(q.all) == 0 && q.closed == nil {
 			q.wake.Wait()
@@ -82,6 +130,7 @@ func (q *queue) take(batch []*request) []*request {
 		}
 		batch = q.gather(batch)
 	}
+	q.batch = batch
 	return batch
 }
 
@@ -96,6 +145,8 @@ func (q *queue) gather(batch []*request) []*request {
 			}
 			r.state = writing
 			batch = append(batch, r)
+		} else {
+			q.recycle(r)
 		}
 		n++
 	}
@@ -107,68 +158,73 @@ func (q *queue) gather(batch []*request) []*request {
 
 // written says that the slices of the batch are the callers' again.
 func (q *queue) written(batch []*request) {
-	var late []*request
+	var late []answer
 	q.mu.Lock()
 	for _, r := range batch {
 		if r.state == writing {
 			r.state = syncing
 			if r.expired {
-				r.state = answered
-				late = append(late, r)
+				late = append(late, q.settle(r, verdict{err: r.ctx.Err()}))
 			}
 		}
 	}
 	q.mu.Unlock()
-	for _, r := range late {
-		r.done(verdict{err: r.ctx.Err()})
+	for i := range late {
+		late[i].give()
 	}
 }
 
 // answer gives r its verdict, unless it had one.
 func (q *queue) answer(r *request, v verdict) {
+	var a answer
 	q.mu.Lock()
-	first := r.state != answered
-	r.state = answered
+	if r.state != answered {
+		a = q.settle(r, v)
+	}
 	q.mu.Unlock()
-	if !first {
-		return
-	}
-	if r.stop != nil {
-		r.stop()
-	}
-	r.done(v)
+	a.give()
 }
 
-// expire answers r because its context ended. While its slices are in use that
-// has to wait until they are not.
-func (q *queue) expire(r *request) {
+// expire answers the requests whose context ended. While a request's slices are
+// in use that has to wait until they are not.
+func (q *queue) expire(ctx context.Context) {
+	var due []answer
 	q.mu.Lock()
-	switch r.state {
-	case writing:
-		r.expired = true
-		fallthrough
-	case answered:
-		q.mu.Unlock()
-		return
+	for _, list := range [][]*request{q.batch, q.all} {
+		for _, r := range list {
+			switch {
+			case r.ctx != ctx || r.state == answered:
+			case r.state == writing:
+				r.expired = true
+			default:
+				due = append(due, q.settle(r, verdict{err: ctx.Err()}))
+			}
+		}
 	}
-	r.state = answered
 	q.mu.Unlock()
-	r.done(verdict{err: r.ctx.Err()})
+	for i := range due {
+		due[i].give()
+	}
 }
 
 // close answers what is queued, and from now on everything, with err.
 func (q *queue) close(err error) {
+	var due []answer
 	q.mu.Lock()
-	if q.closed != nil {
-		q.mu.Unlock()
-		return
+	if q.closed == nil {
+		q.closed = err
+		for _, r := range q.all {
+			if r.state != answered {
+				due = append(due, q.settle(r, verdict{err: err}))
+			}
+			q.recycle(r)
+		}
+		q.all = nil
+		q.contexts.Close()
+		q.wake.Signal()
 	}
-	q.closed = err
-	rest := q.all
-	q.all = nil
-	q.wake.Signal()
 	q.mu.Unlock()
-	for _, r := range rest {
-		q.answer(r, verdict{err: err})
+	for i := range due {
+		due[i].give()
 	}
 }
