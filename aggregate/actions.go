@@ -13,7 +13,7 @@ import (
 func (p *Pipeline) step(e collect.Event) error {
 	var refused error
 	for _, a := range p.core.Step(e) {
-		switch a := a.(type) {
+		switch a.Kind {
 		case collect.Refuse:
 			refused = p.refuse(a.Reason)
 		case collect.Seal:
@@ -59,7 +59,7 @@ func (p *Pipeline) arm(at time.Duration) {
 }
 
 // cut makes a job of the first items and hands it to the sealers.
-func (p *Pipeline) cut(a collect.Seal) {
+func (p *Pipeline) cut(a collect.Action) {
 	j := p.cfg.Sealers.jobs.Get()
 	j.p, j.position = p, a.Position
 	j.items = append(j.items[:0], p.items[:a.Items]...)

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"pgregory.net/rapid"
+	"tlog/internal/reuse"
 )
 
 func TestBudgetServesInOrder(t *testing.T) {
@@ -66,27 +66,14 @@ func TestBudgetWithdraws(t *testing.T) {
 	})
 }
 
-func TestPayloadClasses(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(1, 8<<20).Draw(t, "bytes")
-		size := payloadSize(n)
-		if size < n || n > minPayload && size*3 > n*4 {
-			t.Fatalf("%d bytes get %d", n, size)
-		}
-		if c := payloadClass(n); c >= payloadClasses || c > 0 && classSize(c-1) >= n {
-			t.Fatalf("%d bytes are of class %d of %d; the one below holds %d", n, c, payloadClasses, classSize(c-1))
-		}
-	})
-}
-
 func TestPayloadsAreCleared(t *testing.T) {
-	var ps payloads
+	ps := payloads{spare: reuse.Objects[payload]{New: func() *payload { return new(payload) }}}
 	p := ps.get(5000)
 	p.charge = 1
 	p.batch.Records = append(p.batch.Records, makeRecord())
 	rs := p.batch.Records
 	ps.put(p)
-	if len(p.batch.Records) != 0 || rs[0].Data != nil || p.charge != 0 {
+	if len(p.batch.Records) != 0 || rs[0].Data != nil || p.charge != 0 || p.buf != nil {
 		t.Errorf("after put: %d records, data %v, charge %d", len(p.batch.Records), rs[0].Data, p.charge)
 	}
 }

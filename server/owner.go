@@ -31,8 +31,9 @@ type owner struct {
 	mu      sync.Mutex
 	machine *session.Machine
 	conns   map[session.Conn]*conn
-	closing bool // nobody may attach any more
-	idle    int  // janitor's rounds without a client
+	closing bool          // nobody may attach any more
+	idle    int           // janitor's rounds without a client
+	seen    tlog.Sequence // last record at the janitor's last round
 
 	once    sync.Once
 	flushed bool          // what close found
@@ -167,7 +168,7 @@ func (o *owner) append(a session.Append) error {
 	}
 	return o.pipe.Append(aggregate.Batch{
 		Frame: p.buf, Records: p.batch.Records, Chain: a.Chain,
-		Release: func() { o.srv.discard(p) },
+		Release: p.release,
 	})
 }
 
@@ -277,6 +278,11 @@ func (o *owner) letGo() {
 func (o *owner) idleFor(rounds int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	last := o.machine.Head().Last
+	if last == o.seen {
+		o.machine.Rest()
+	}
+	o.seen = last
 	if o.closing || len(o.conns) > 0 || !o.machine.Idle() {
 		o.idle = 0
 		return false

@@ -46,13 +46,19 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	size := int64(cfg.MemoryBudget / 2)
-	return &Server{
+	s := &Server{
 		cfg: cfg, budget: newBudget(size),
 		creditBytes: uint64(min(max(size/8, tlog.MaxRecordData), 64<<20)),
 		handshakes:  make(chan struct{}, cfg.MaxHandshakes),
 		vdisks:      map[tlog.VdiskID]*entry{}, conns: map[session.Conn]*conn{},
 		listeners: map[net.Listener]struct{}{}, stopped: make(chan struct{}),
-	}, nil
+	}
+	s.payloads.spare.New = func() *payload {
+		p := new(payload)
+		p.release = func() { s.discard(p) }
+		return p
+	}
+	return s, nil
 }
 
 // Serve accepts connections of ln until ctx ends or Shutdown is called, then

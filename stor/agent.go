@@ -37,7 +37,7 @@ type appendCall struct {
 	ctx  context.Context
 	req  AppendRequest
 	log  *Log
-	send appending.Send
+	send appending.Action
 	done func(Meta, error) // answered, made once
 }
 

@@ -151,7 +151,7 @@ func (l *Log) stepLocked(e appending.Event) {
 }
 
 func (l *Log) do(a appending.Action) {
-	switch a := a.(type) {
+	switch a.Kind {
 	case appending.Send:
 		l.send(a)
 	case appending.Fence:
@@ -184,7 +184,7 @@ func (l *Log) identity(slot int) Identity {
 	return Identity{Cookie: rules.Cookies[slot], ConfigVersion: rules.ConfigVersion}
 }
 
-func (l *Log) send(a appending.Send) {
+func (l *Log) send(a appending.Action) {
 	f := l.flight(a.Position)
 	c := l.pool.calls.Get()
 	c.log, c.send, c.ctx = l, a, l.deadline.context(l.ctx)
@@ -203,7 +203,7 @@ func (l *Log) send(a appending.Send) {
 	agent.append(c)
 }
 
-func (l *Log) replied(a appending.Send, meta Meta, err error) {
+func (l *Log) replied(a appending.Action, meta Meta, err error) {
 	outcome, refusal := classify(err)
 	e := appending.Replied{Server: a.Server, Position: a.Position, Outcome: outcome}
 	switch outcome {
@@ -271,7 +271,7 @@ func (l *Log) probe(slot int) {
 	}
 }
 
-func (l *Log) wait(a appending.Wait) {
+func (l *Log) wait(a appending.Action) {
 	low, high, level := retryMin, retryMax, slog.LevelWarn
 	if a.Slow {
 		low, high, level = slowMin, slowMax, slog.LevelError
@@ -307,7 +307,7 @@ func (l *Log) release(pos tlog.Position) {
 	shards.Release()
 }
 
-func (l *Log) die(d appending.Dead) {
+func (l *Log) die(d appending.Action) {
 	l.mu.Lock()
 	switch d.Reason {
 	case appending.ReasonFenced:

@@ -154,7 +154,7 @@ func (t *turn) publish(i int, o *owner) {
 
 // logAction does what an owner's log asks for.
 func (t *turn) logAction(i int, o *owner, a appending.Action) {
-	switch a := a.(type) {
+	switch a.Kind {
 	case appending.Send:
 		t.send(i, o, a)
 	case appending.Fence:
@@ -178,7 +178,7 @@ func (t *turn) logAction(i int, o *owner, a appending.Action) {
 	}
 }
 
-func (t *turn) send(i int, o *owner, a appending.Send) {
+func (t *turn) send(i int, o *owner, a appending.Action) {
 	if t.cfg.Broken == OneEpoch && !a.Data {
 		t.logf("  %c counts %d.%d on server %d, as it has been there", 'A'+i, a.Position, a.Index, a.Server)
 		t.tellLog(i, appending.Replied{Server: a.Server, Position: a.Position, Outcome: appending.Stored, Index: a.Index})

@@ -61,7 +61,7 @@ func (l *ownedLog) step(e appending.Event) {
 
 func (l *ownedLog) do(a appending.Action) {
 	w := l.p.w
-	switch a := a.(type) {
+	switch a.Kind {
 	case appending.Send:
 		l.send(a)
 	case appending.Fence:
@@ -88,7 +88,7 @@ func (l *ownedLog) do(a appending.Action) {
 	case appending.StartHedge:
 		l.p.at(250*time.Millisecond, func() {
 			if l.dead == nil {
-				l.step(appending.Late(a))
+				l.step(appending.Late{Position: a.Position})
 			}
 		})
 	case appending.Committed:
@@ -104,7 +104,7 @@ func (l *ownedLog) do(a appending.Action) {
 	}
 }
 
-func (l *ownedLog) send(a appending.Send) {
+func (l *ownedLog) send(a appending.Action) {
 	f := l.flights[a.Position]
 	q := &stor.AppendRequest{
 		Identity: stor.Identity{Cookie: l.p.w.stores[a.Server].cookie, ConfigVersion: poolConfig}, Owner: l.owner, Vdisk: l.vdisk,
@@ -128,7 +128,7 @@ func (l *ownedLog) send(a appending.Send) {
 	})
 }
 
-func (l *ownedLog) die(d appending.Dead) {
+func (l *ownedLog) die(d appending.Action) {
 	switch d.Reason {
 	case appending.ReasonFenced:
 		l.dead = errFenced

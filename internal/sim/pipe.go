@@ -103,7 +103,7 @@ func (p *pipe) close(d time.Duration, done func(error)) {
 func (p *pipe) step(e collect.Event) error {
 	var refused error
 	for _, a := range append([]collect.Action(nil), p.core.Step(e)...) {
-		switch a := a.(type) {
+		switch a.Kind {
 		case collect.Refuse:
 			p.items = p.items[:len(p.items)-1]
 			if refused = p.err; refused == nil {
@@ -130,7 +130,7 @@ func (p *pipe) step(e collect.Event) error {
 }
 
 // cut makes a job of the first items, which is sealed on a worker.
-func (p *pipe) cut(a collect.Seal) {
+func (p *pipe) cut(a collect.Action) {
 	agg := &aggregation{position: a.Position, before: p.tail.head.Chain}
 	j := &job{agg: agg}
 	for _, it := range p.items[:a.Items] {

@@ -49,7 +49,7 @@ func TestEndsAreTold(t *testing.T) {
 		done(a)
 		add(context.Background())
 		done(context.Background())
-		time.Sleep(2 * time.Minute)
+		<-b.Done() // after a minute
 		told(b)
 		done(b)
 

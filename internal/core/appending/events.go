@@ -84,67 +84,50 @@ const (
 	Unusable                // wrong store, stale configuration, replica, denied, unfit
 )
 
-// Action is something to do: Send, Fence, Probe, Wait, StartHedge, Committed,
-// Failed, Release or Dead.
-type Action interface{ action() }
-
-// Send asks the shell to append one shard. Without Data the server is known to
-// hold the bytes; Replace puts them in place of what it holds.
-type Send struct {
-	Server   int
+// Action is something to do. It is one type for all kinds, so that a position
+// costs no object for each of its shards.
+type Action struct {
+	Kind   Kind
+	Server int // of Send, Fence, Probe, Wait; of Dead the one that said so, −1: nobody
+	// Position of Send, StartHedge, Committed, Failed, Release.
 	Position tlog.Position
-	Index    int
-	Data     bool
-	Replace  bool
-	Commit   tlog.Position // hint: highest committed position
+
+	Index   int           // of Send
+	Data    bool          // of Send: with the bytes; without, the server is known to hold them
+	Replace bool          // of Send: they are put in place of what it holds
+	Commit  tlog.Position // of Send, a hint: highest committed position
+
+	Failures int  // of Wait: in a row
+	Slow     bool // of Wait: the server needs a person; it is not to be hammered
+
+	Reason Reason     // of Failed, Dead
+	Epoch  tlog.Epoch // of Dead with ReasonFenced: the epoch held
 }
 
-// Fence asks to fence a server in our epoch: it missed the takeover.
-type Fence struct{ Server int }
+// Kind of an Action.
+type Kind uint8
 
-// Probe asks whether a server is there and is the one it should be.
-type Probe struct{ Server int }
-
-// Wait asks for Due after a time that grows with Failures. Slow marks a server
-// that needs a person: it is not to be hammered.
-type Wait struct {
-	Server   int
-	Failures int
-	Slow     bool
-}
-
-// StartHedge asks for Late after the hedge time.
-type StartHedge struct{ Position tlog.Position }
-
-// Committed acknowledges a position and every one before it.
-type Committed struct{ Position tlog.Position }
-
-// Failed says that the position will not be acknowledged; whether it is
-// durable the next takeover decides.
-type Failed struct {
-	Position tlog.Position
-	Reason   Reason
-}
-
-// Release says that no request uses the shards of a position any more.
-type Release struct{ Position tlog.Position }
-
-// Dead says that this owner is finished: cancel what is in flight.
-type Dead struct {
-	Reason Reason
-	Server int        // that said so; −1: nobody
-	Epoch  tlog.Epoch // with ReasonFenced: the epoch held
-}
-
-func (Send) action()       {}
-func (Fence) action()      {}
-func (Probe) action()      {}
-func (Wait) action()       {}
-func (StartHedge) action() {}
-func (Committed) action()  {}
-func (Failed) action()     {}
-func (Release) action()    {}
-func (Dead) action()       {}
+const (
+	// Send asks the shell to append one shard.
+	Send Kind = iota + 1
+	// Fence asks to fence a server in our epoch: it missed the takeover.
+	Fence
+	// Probe asks whether a server is there and is the one it should be.
+	Probe
+	// Wait asks for Due after a time that grows with Failures.
+	Wait
+	// StartHedge asks for Late after the hedge time.
+	StartHedge
+	// Committed acknowledges a position and every one before it.
+	Committed
+	// Failed says that the position will not be acknowledged; whether it is
+	// durable the next takeover decides.
+	Failed
+	// Release says that no request uses the shards of a position any more.
+	Release
+	// Dead says that this owner is finished: cancel what is in flight.
+	Dead
+)
 
 // Reason is why an owner is dead.
 type Reason uint8

@@ -83,12 +83,12 @@ func (m *Machine) StepInto(dst []Action, e Event) []Action {
 	case Due:
 		if m.servers[e.Server].state == waiting && !m.dead {
 			m.servers[e.Server].state = probing
-			m.emit(Probe(e))
+			m.emit(Action{Kind: Probe, Server: e.Server})
 		}
 	case Probed:
 		m.probed(e)
 	case Close:
-		m.die(Dead{Reason: ReasonClosed, Server: -1})
+		m.die(Action{Kind: Dead, Reason: ReasonClosed, Server: -1})
 	}
 	out := m.out
 	m.out = nil
@@ -109,8 +109,8 @@ func (m *Machine) find(n tlog.Position) *position {
 
 func (m *Machine) publish(e Publish) {
 	if m.dead {
-		m.emit(Failed{e.Position, ReasonClosed})
-		m.emit(Release{e.Position})
+		m.emit(Action{Kind: Failed, Position: e.Position, Reason: ReasonClosed})
+		m.emit(Action{Kind: Release, Position: e.Position})
 		return
 	}
 	if e.Position != m.next {
@@ -152,7 +152,7 @@ func (m *Machine) judge(p *position, e Replied) {
 	case Fenced:
 		m.fenced(e.Server, e.Epoch)
 	case Conflict:
-		m.die(Dead{Reason: ReasonConflict, Server: e.Server})
+		m.die(Action{Kind: Dead, Reason: ReasonConflict, Server: e.Server})
 	case NoData:
 		if sh.data { // the bytes went ahead of it and are gone: it is in trouble
 			m.down(e.Server, false)
@@ -184,10 +184,10 @@ func (m *Machine) acknowledged(p *position, e Replied) {
 func (m *Machine) fenced(s int, held tlog.Epoch) {
 	switch {
 	case held >= m.cfg.Epoch:
-		m.die(Dead{Reason: ReasonFenced, Server: s, Epoch: held})
+		m.die(Action{Kind: Dead, Reason: ReasonFenced, Server: s, Epoch: held})
 	case m.servers[s].state == up:
 		m.servers[s].state = fencing
-		m.emit(Fence{s})
+		m.emit(Action{Kind: Fence, Server: s})
 	}
 }
 
@@ -204,7 +204,7 @@ func (m *Machine) fenceReplied(e FenceReplied) {
 			m.down(e.Server, true)
 			return
 		}
-		m.die(Dead{Reason: ReasonFenced, Server: e.Server, Epoch: e.Epoch})
+		m.die(Action{Kind: Dead, Reason: ReasonFenced, Server: e.Server, Epoch: e.Epoch})
 	case Full, Unusable:
 		m.down(e.Server, true)
 	default:
@@ -221,7 +221,7 @@ func (m *Machine) down(s int, slow bool) {
 	sv.state = waiting
 	sv.failures++
 	sv.slow = sv.slow || slow
-	m.emit(Wait{Server: s, Failures: sv.failures, Slow: sv.slow})
+	m.emit(Action{Kind: Wait, Server: s, Failures: sv.failures, Slow: sv.slow})
 }
 
 func (m *Machine) probed(e Probed) {
@@ -275,7 +275,7 @@ func (m *Machine) advance() {
 		}
 		m.committed++
 		p.answered = true
-		m.emit(Committed{p.number})
+		m.emit(Action{Kind: Committed, Position: p.number})
 		m.release(p)
 	}
 }
@@ -285,7 +285,7 @@ func (m *Machine) release(p *position) {
 	if !p.answered || p.inflight > 0 || m.find(p.number) == nil {
 		return
 	}
-	m.emit(Release{p.number})
+	m.emit(Action{Kind: Release, Position: p.number})
 	m.open[p.number-m.first] = nil
 	n := 0
 	for n < len(m.open) && m.open[n] == nil {
@@ -297,7 +297,7 @@ func (m *Machine) release(p *position) {
 	}
 }
 
-func (m *Machine) die(d Dead) {
+func (m *Machine) die(d Action) {
 	if m.dead {
 		return
 	}
@@ -306,7 +306,7 @@ func (m *Machine) die(d Dead) {
 	for n := m.committed + 1; n < m.next; n++ {
 		p := m.find(n)
 		p.committed, p.answered = true, true
-		m.emit(Failed{n, d.Reason})
+		m.emit(Action{Kind: Failed, Position: n, Reason: d.Reason})
 		m.release(p)
 	}
 }

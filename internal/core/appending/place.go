@@ -112,9 +112,9 @@ func (m *Machine) send(p *position, s, index int) {
 	sh.valid = false
 	sh.pinned = sh.pinned || sh.damaged
 	p.start(s, index)
-	m.emit(Send{Server: s, Position: p.number, Index: index, Data: sh.data, Replace: sh.pinned, Commit: m.committed})
+	m.emit(Action{Kind: Send, Server: s, Position: p.number, Index: index, Data: sh.data, Replace: sh.pinned, Commit: m.committed})
 	if !p.hedging {
 		p.hedging = true
-		m.emit(StartHedge{p.number})
+		m.emit(Action{Kind: StartHedge, Position: p.number})
 	}
 }

@@ -101,7 +101,7 @@ func parse(t *testing.T, text string) appending.Event {
 }
 
 func describe(a appending.Action) string {
-	switch a := a.(type) {
+	switch a.Kind {
 	case appending.Send:
 		s := fmt.Sprintf("%d.%d", a.Position, a.Index)
 		if !a.Data {

@@ -58,13 +58,42 @@ func (Durable) event()  {}
 func (Failed) event()   {}
 func (Close) event()    {}
 
-// Action is something to do: Refuse, Seal, Publish, Commit, Discard, Arm, Fail
-// or Finish.
-type Action interface{ action() }
+// Action is something to do. It is one type for all kinds, so that a position
+// costs no object for each of its steps.
+type Action struct {
+	Kind     Kind
+	Position tlog.Position // of Seal, Publish, Commit, Discard
+	Items    int           // of Seal: so many of the queue, from its front
+	Control  bool          // of Seal: it is one control item
+	At       time.Duration // of Arm
+	Reason   Reason        // of Refuse
+	Err      error         // of Fail
+}
 
-// Refuse: the item of this very event is not taken; the shell removes it from
-// its queue again.
-type Refuse struct{ Reason Reason }
+// Kind of an Action.
+type Kind uint8
+
+const (
+	// Refuse: the item of this very event is not taken; the shell removes it
+	// from its queue again.
+	Refuse Kind = iota + 1
+	// Seal: the first Items of the queue become this position.
+	Seal
+	// Publish: a sealed position is chained and published.
+	Publish
+	// Commit: a position and all lower ones are durable.
+	Commit
+	// Discard: a position that was sealed after Fail is dropped.
+	Discard
+	// Arm: Aged is wanted at this time.
+	Arm
+	// Fail: the pipeline is dead; whatever the publisher does not have yet is
+	// dropped. It is given at most once.
+	Fail
+	// Finish: closed, and everything is committed. It is given at most once,
+	// and never together with Fail.
+	Finish
+)
 
 // Reason why an item is refused.
 type Reason uint8
@@ -77,40 +106,3 @@ const (
 	// TooLarge: a batch beyond MaxPayload.
 	TooLarge
 )
-
-// Seal: the first Items of the queue become this position. Control: it is one
-// control item.
-type Seal struct {
-	Position tlog.Position
-	Items    int
-	Control  bool
-}
-
-// Publish: a sealed position is chained and published.
-type Publish struct{ Position tlog.Position }
-
-// Commit: a position and all lower ones are durable.
-type Commit struct{ Position tlog.Position }
-
-// Discard: a position that was sealed after Fail is dropped.
-type Discard struct{ Position tlog.Position }
-
-// Arm: Aged is wanted at this time.
-type Arm struct{ At time.Duration }
-
-// Fail: the pipeline is dead; whatever the publisher does not have yet is
-// dropped. It is given at most once.
-type Fail struct{ Err error }
-
-// Finish: closed, and everything is committed. It is given at most once, and
-// never together with Fail.
-type Finish struct{}
-
-func (Refuse) action()  {}
-func (Seal) action()    {}
-func (Publish) action() {}
-func (Commit) action()  {}
-func (Discard) action() {}
-func (Arm) action()     {}
-func (Fail) action()    {}
-func (Finish) action()  {}

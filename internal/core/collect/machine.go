@@ -80,11 +80,11 @@ func (m *Machine) do(a Action) { m.actions = append(m.actions, a) }
 func (m *Machine) add(i item) {
 	switch {
 	case m.failed:
-		m.do(Refuse{Dead})
+		m.do(Action{Kind: Refuse, Reason: Dead})
 	case m.closing:
-		m.do(Refuse{Closed})
+		m.do(Action{Kind: Refuse, Reason: Closed})
 	case i.bytes > m.cfg.MaxPayload:
-		m.do(Refuse{TooLarge})
+		m.do(Action{Kind: Refuse, Reason: TooLarge})
 	default:
 		m.items = append(m.items, i)
 		m.records += i.records
@@ -110,11 +110,11 @@ func (m *Machine) settle() {
 	}
 	if len(m.items) > 0 && m.forced == 0 && !m.armed {
 		m.armed = true
-		m.do(Arm{m.items[0].at + m.cfg.MaxAge})
+		m.do(Action{Kind: Arm, At: m.items[0].at + m.cfg.MaxAge})
 	}
 	if m.closing && len(m.items) == 0 && len(m.flight) == 0 {
 		m.ended = true
-		m.do(Finish{})
+		m.do(Action{Kind: Finish})
 	}
 }
 
@@ -125,7 +125,7 @@ func (m *Machine) due() bool {
 // cut makes the next position of as many items as one aggregation takes. When
 // the flight was full these may be more than were due: they commit together.
 func (m *Machine) cut() {
-	s := Seal{Position: m.first + tlog.Position(len(m.flight))}
+	s := Action{Kind: Seal, Position: m.first + tlog.Position(len(m.flight))}
 	records, bytes := 0, 0
 	for _, i := range m.items {
 		if s.Items > 0 && (i.control || bytes+i.bytes > m.cfg.MaxPayload) {
@@ -162,12 +162,12 @@ func (m *Machine) sealed(p tlog.Position) {
 	}
 	*s = sealed
 	if m.failed {
-		m.do(Discard{p})
+		m.do(Action{Kind: Discard, Position: p})
 		return
 	}
 	for m.published < len(m.flight) && m.flight[m.published] == sealed {
 		m.flight[m.published] = published
-		m.do(Publish{m.first + tlog.Position(m.published)})
+		m.do(Action{Kind: Publish, Position: m.first + tlog.Position(m.published)})
 		m.published++
 	}
 }
@@ -180,7 +180,7 @@ func (m *Machine) durable(p tlog.Position) {
 	*s = durable
 	n := 0
 	for n < len(m.flight) && m.flight[n] == durable {
-		m.do(Commit{m.first + tlog.Position(n)})
+		m.do(Action{Kind: Commit, Position: m.first + tlog.Position(n)})
 		n++
 	}
 	m.flight = append(m.flight[:0], m.flight[n:]...)
@@ -194,5 +194,5 @@ func (m *Machine) fail(err error) {
 	}
 	m.ended, m.failed = true, true
 	m.items, m.forced, m.records, m.bytes = nil, 0, 0, 0
-	m.do(Fail{err})
+	m.do(Action{Kind: Fail, Err: err})
 }

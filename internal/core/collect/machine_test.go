@@ -19,7 +19,7 @@ var errTest = errors.New("broken")
 func show(actions []collect.Action) string {
 	var s []string
 	for _, a := range actions {
-		switch a := a.(type) {
+		switch a.Kind {
 		case collect.Refuse:
 			s = append(s, "refuse "+[]string{"dead", "closed", "too large"}[a.Reason])
 		case collect.Seal:
@@ -204,14 +204,10 @@ type checker struct {
 
 func (c *checker) act(now time.Duration, actions []collect.Action) {
 	for _, a := range actions {
-		if c.dead {
-			if _, ok := a.(collect.Discard); !ok {
-				if _, ok := a.(collect.Refuse); !ok {
-					c.rt.Fatalf("%T after the end", a)
-				}
-			}
+		if c.dead && a.Kind != collect.Discard && a.Kind != collect.Refuse {
+			c.rt.Fatalf("%+v after the end", a)
 		}
-		switch a := a.(type) {
+		switch a.Kind {
 		case collect.Refuse:
 			c.queue = c.queue[:len(c.queue)-1]
 		case collect.Seal:
@@ -244,7 +240,7 @@ func (c *checker) act(now time.Duration, actions []collect.Action) {
 	}
 }
 
-func (c *checker) seal(a collect.Seal) {
+func (c *checker) seal(a collect.Action) {
 	bytes := 0
 	for _, i := range c.queue[:a.Items] {
 		bytes += i.bytes

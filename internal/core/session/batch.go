@@ -31,13 +31,11 @@ func (m *Machine) batch(e Batch) {
 		m.again(last)
 		return
 	}
-	chain, marks := m.chain(fresh)
+	chain := m.chain(fresh)
 	if chain != e.Chain {
+		m.past.drop(len(fresh))
 		m.refuseBatch(e, fmt.Sprintf("the chain value after record %d is not what its records give", last))
 		return
-	}
-	for i := range marks {
-		m.past.add(marks[i])
 	}
 	m.accept(Append{Records: fresh, Chain: chain, Whole: len(fresh) == len(e.Records), Payload: e.Payload})
 	m.do(Reply{Conn: e.Conn, Status: tlog.StatusRecvOK, UpTo: last})
@@ -92,14 +90,14 @@ func (m *Machine) size() uint64 {
 	return 1<<63 - 1
 }
 
-func (m *Machine) chain(rs []tlog.Record) (tlog.Hash, []mark) {
+// chain remembers records and gives the chain value after them.
+func (m *Machine) chain(rs []tlog.Record) tlog.Hash {
 	c := m.head.Chain
-	marks := make([]mark, len(rs))
 	for i := range rs {
 		c = tlog.ChainNext(c, &rs[i])
-		marks[i] = markOf(&rs[i], c)
+		m.past.add(markOf(&rs[i], c))
 	}
-	return c, marks
+	return c
 }
 
 // accept hands records to the log.

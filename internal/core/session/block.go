@@ -95,8 +95,7 @@ func (m *Machine) blockAgain(e Block, r *tlog.Record) {
 func (m *Machine) takeBlock(e Block, r tlog.Record) {
 	r.Timestamp = m.clamp(e.Timestamp, e.Now)
 	rs := []tlog.Record{r}
-	chain, marks := m.chain(rs)
-	m.past.add(marks[0])
+	chain := m.chain(rs)
 	m.accept(Append{Records: rs, Chain: chain, Clamped: r.Timestamp != e.Timestamp, Payload: e.Payload})
 	m.do(Reply{Conn: e.Conn, Status: tlog.StatusRecvOK, Listed: true, From: e.Sequence, To: e.Sequence})
 }

@@ -25,7 +25,8 @@ func (k *mark) same(r *tlog.Record) bool {
 type past struct {
 	start tlog.Sequence
 	chain tlog.Hash // at start; zero if it was seeded and is not known
-	marks []mark
+	all   []mark    // those before first are forgotten
+	first int
 }
 
 func (p *past) reset(start tlog.Sequence, chain tlog.Hash) {
@@ -38,21 +39,32 @@ func (p *past) seed(recent []tlog.Record) {
 	end, chain := p.start, p.chain
 	p.reset(recent[0].Sequence-1, tlog.Hash{})
 	for i := range recent {
-		p.marks = append(p.marks, markOf(&recent[i], tlog.Hash{}))
+		p.add(markOf(&recent[i], tlog.Hash{}))
 	}
-	p.marks[end-p.start-1].chain = chain
+	p.at(end).chain = chain
 }
 
-func (p *past) end() tlog.Sequence { return p.start + tlog.Sequence(len(p.marks)) }
+func (p *past) end() tlog.Sequence { return p.start + tlog.Sequence(len(p.all)-p.first) }
 
-func (p *past) add(k mark) { p.marks = append(p.marks, k) }
+// add remembers the next record. The memory is used again when half of it is
+// of records that were forgotten.
+func (p *past) add(k mark) {
+	if len(p.all) == cap(p.all) && p.first > len(p.all)/2 {
+		n := copy(p.all, p.all[p.first:])
+		p.all, p.first = p.all[:n], 0
+	}
+	p.all = append(p.all, k)
+}
+
+// drop takes the last n records back.
+func (p *past) drop(n int) { p.all = p.all[:len(p.all)-n] }
 
 // at is the mark of s, nil if it is not remembered.
 func (p *past) at(s tlog.Sequence) *mark {
 	if s <= p.start || s > p.end() {
 		return nil
 	}
-	return &p.marks[s-p.start-1]
+	return &p.all[p.first+int(s-p.start)-1]
 }
 
 // chainAt is the chain value at start ≤ s ≤ end.
@@ -60,7 +72,7 @@ func (p *past) chainAt(s tlog.Sequence) tlog.Hash {
 	if s == p.start {
 		return p.chain
 	}
-	return p.marks[s-p.start-1].chain
+	return p.all[p.first+int(s-p.start)-1].chain
 }
 
 // forget drops the records up to s.
@@ -69,9 +81,17 @@ func (p *past) forget(s tlog.Sequence) {
 		return
 	}
 	p.chain = p.chainAt(s)
-	p.marks = p.marks[s-p.start:]
+	p.first += int(s - p.start)
 	p.start = s
-	if len(p.marks) == 0 && cap(p.marks) > keep {
-		p.marks = nil // an idle vdisk costs little
+	if p.first < len(p.all) {
+		return
+	}
+	p.all, p.first = p.all[:0], 0
+}
+
+// rest gives back memory that nothing is in.
+func (p *past) rest() {
+	if p.first == len(p.all) && cap(p.all) > keep {
+		p.all, p.first = nil, 0
 	}
 }

@@ -132,6 +132,10 @@ func (m *Machine) Idle() bool {
 	return m.attached.Conn == 0 && m.pending == nil && len(m.waiting) == 0 && m.done == m.head.Last
 }
 
+// Rest gives back the memory of what was remembered. It is called now and then
+// while no records come, so that an idle vdisk costs little.
+func (m *Machine) Rest() { m.past.rest() }
+
 // Step takes one event and returns what to do, in order. The slice is valid
 // until the next Step.
 func (m *Machine) Step(e Event) []Action {

@@ -288,7 +288,7 @@ func (a *actor) step(e appending.Event) {
 
 func (a *actor) action(x appending.Action) {
 	w := a.w
-	switch x := x.(type) {
+	switch x.Kind {
 	case appending.Send:
 		if a.dead {
 			w.fatal("%d sends after its end", a.id)
@@ -320,7 +320,7 @@ func (a *actor) action(x appending.Action) {
 	case appending.Wait:
 		w.later(a, "due", func() { a.step(appending.Due{Server: x.Server}) })
 	case appending.StartHedge:
-		w.later(a, "late", func() { a.step(appending.Late(x)) })
+		w.later(a, "late", func() { a.step(appending.Late{Position: x.Position}) })
 	case appending.Committed:
 		a.committed(x.Position)
 	case appending.Dead:
@@ -372,7 +372,7 @@ func (s *model) metas(from, to tlog.Position) []takeover.Meta {
 	return list
 }
 
-func (s *model) append(a *actor, x appending.Send, digest tlog.Hash) appending.Replied {
+func (s *model) append(a *actor, x appending.Action, digest tlog.Hash) appending.Replied {
 	e := appending.Replied{Server: x.Server, Position: x.Position, Outcome: appending.Stored, Index: x.Index}
 	if s.epoch != a.epoch || s.owner != a.id {
 		e.Outcome, e.Epoch = appending.Fenced, s.epoch
