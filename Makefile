@@ -15,7 +15,7 @@ RUNS    ?= 3
 BASE    ?= main
 PKGS    ?=
 
-.PHONY: help deps build run test unit race lint generate generate-check modelcheck modelcheck-short fuzz bench bench-stages bench-compare e2e sim proof clean
+.PHONY: help deps build run test unit race invariants lint generate generate-check modelcheck modelcheck-short fuzz bench bench-stages bench-compare e2e sim proof clean
 
 help:                ## print this menu
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -38,13 +38,17 @@ test: build generate-check lint unit race modelcheck-short e2e sim fuzz   ## eve
 unit:                ## unit tests: all that a machine with only Go can run
 	$(GO) test ./...
 
-race: deps           ## unit tests under the race detector
-	$(GO) test -race -short ./...
+race: deps           ## unit tests under the race detector, with recycled memory poisoned
+	$(GO) test -race -short -tags invariants ./...
+
+invariants:          ## the write path's tests with recycled memory poisoned
+	$(GO) test -short -tags invariants ./internal/reuse ./crypto ./aggregate ./stor/... ./server ./client
 
 lint: deps           ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l $$(git ls-files '*.go' ':!*.capnp.go'))" || { gofmt -l $$(git ls-files '*.go' ':!*.capnp.go'); exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags nbdkit,e2e ./...
+	$(GO) vet -tags invariants ./internal/reuse
 	$(GO) tool staticcheck ./...
 	$(GO) tool staticcheck -tags nbdkit,e2e ./...
 
