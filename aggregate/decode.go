@@ -3,6 +3,7 @@ package aggregate
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/klauspost/compress/s2"
 
@@ -20,14 +21,19 @@ type Aggregation struct {
 	Chain   tlog.Hash // after the last record
 }
 
-// Decode opens a stored aggregation: head is any shard's head, data the joined
-// data shards, which are overwritten, and aliased by the records unless the
-// payload was compressed. Verified are the envelope, that header and content
-// are of one another, every record's hash and the chain values inside; not
-// what connects it with other positions: the caller compares Header.Prev, and
-// Prelude.Chain with the Chain before. Errors: crypto.ErrWrongKey,
-// crypto.ErrVersion, or class tlog.Corrupt.
-func Decode(key *crypto.DataKey, vdisk tlog.UUID, pos tlog.Position, head, data []byte) (*Aggregation, error) {
+// Decoder decodes one aggregation after the other in the same memory: what
+// Decode returns is valid until the next call. The zero value is ready; it is
+// not safe for concurrent use.
+type Decoder struct {
+	plain   []byte // of compressed payloads
+	records []tlog.Record
+}
+
+// Size is about how many bytes are kept.
+func (d *Decoder) Size() int { return cap(d.plain) + cap(d.records)*128 }
+
+// Decode is the function of that name, in d's memory.
+func (d *Decoder) Decode(key *crypto.DataKey, vdisk tlog.UUID, pos tlog.Position, head, data []byte) (*Aggregation, error) {
 	s, err := crypto.CheckHead(head, vdisk, pos)
 	if err != nil {
 		return nil, err
@@ -37,9 +43,11 @@ func Decode(key *crypto.DataKey, vdisk tlog.UUID, pos tlog.Position, head, data 
 		return nil, err
 	}
 	a := &Aggregation{Header: s.Header, Digest: s.Digest}
-	plain, err := unpack(&s.Header, payload)
+	plain, err := d.unpack(&s.Header, payload)
 	if err == nil {
+		a.Records = d.records[:0]
 		err = a.decode(plain)
+		d.records = a.Records
 	}
 	if err != nil {
 		return nil, tlog.Corruptf("aggregate: position %d of vdisk %v: %w", pos, vdisk, err)
@@ -47,8 +55,19 @@ func Decode(key *crypto.DataKey, vdisk tlog.UUID, pos tlog.Position, head, data 
 	return a, nil
 }
 
+// Decode opens a stored aggregation: head is any shard's head, data the joined
+// data shards, which are overwritten, and aliased by the records unless the
+// payload was compressed. Verified are the envelope, that header and content
+// are of one another, every record's hash and the chain values inside; not
+// what connects it with other positions: the caller compares Header.Prev, and
+// Prelude.Chain with the Chain before. Errors: crypto.ErrWrongKey,
+// crypto.ErrVersion, or class tlog.Corrupt.
+func Decode(key *crypto.DataKey, vdisk tlog.UUID, pos tlog.Position, head, data []byte) (*Aggregation, error) {
+	return new(Decoder).Decode(key, vdisk, pos, head, data)
+}
+
 // unpack decompresses payload to exactly the length that h states.
-func unpack(h *crypto.Header, payload []byte) ([]byte, error) {
+func (d *Decoder) unpack(h *crypto.Header, payload []byte) ([]byte, error) {
 	if h.Compression == crypto.CompressNone {
 		return payload, nil
 	}
@@ -59,7 +78,10 @@ func unpack(h *crypto.Header, payload []byte) ([]byte, error) {
 	if n != int(h.PlainLength) {
 		return nil, fmt.Errorf("decompress: %d bytes, header says %d", n, h.PlainLength)
 	}
-	plain, err := s2.Decode(make([]byte, n), payload)
+	if cap(d.plain) < n {
+		d.plain = make([]byte, n)
+	}
+	plain, err := s2.Decode(d.plain[:n], payload)
 	if err != nil {
 		return nil, fmt.Errorf("decompress: %w", err)
 	}
@@ -113,7 +135,7 @@ const minRecordSize = 32
 
 func (a *Aggregation) decodeBatches(rest []byte) error {
 	h := &a.Header
-	a.Records = make([]tlog.Record, 0, min(int(h.Count), len(rest)/minRecordSize))
+	a.Records = slices.Grow(a.Records[:0], min(int(h.Count), len(rest)/minRecordSize))
 	clock := a.Prelude.LastTimestamp
 	for len(rest) > 0 {
 		var frame []byte

@@ -1,7 +1,7 @@
 package aggregate
 
 // Unpack and DecodePayload are the two last steps of Decode, without envelope.
-var Unpack = unpack
+var Unpack = new(Decoder).unpack
 
 // DecodePayload is the step of Decode behind the envelope.
 func (a *Aggregation) DecodePayload(plain []byte) error { return a.decode(plain) }

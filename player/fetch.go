@@ -11,6 +11,7 @@ import (
 // item is one position on its way from the shard servers to a consumer.
 type item struct {
 	pos   tlog.Position
+	room  *room          // what dec lies in
 	head  *crypto.Stored // when only the header was asked for
 	dec   *decoded       // else
 	err   error
@@ -21,45 +22,86 @@ type item struct {
 // wantData says false only the header is read; it is asked when the read
 // begins, so its answer may change as the consumer goes on.
 //
-//	positions ─→ queue (bounded: readers) ─→ one read each ─→ waited for in order ─→ yield
+//	positions ─→ queue (bounded: readers, memory) ─→ one read each ─→ waited for in order ─→ yield
 //
-// Leaving the loop early, or an error, ends the reads before fetch returns.
+// An item is the consumer's until it asks for the next one: then its room is
+// used again. Leaving the loop early, or an error, ends the reads before fetch
+// returns.
 func (l *Log) fetch(ctx context.Context, positions iter.Seq[tlog.Position], wantData func(tlog.Position) bool) iter.Seq[*item] {
 	return func(yield func(*item) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		queue := make([]*item, 0, l.readers)
+		q := queue{log: l, largest: firstRoom}
 		defer func() {
 			cancel()
-			for _, it := range queue {
+			for _, it := range q.items {
 				<-it.ready
 			}
 		}()
-		pop := func() bool {
-			it := queue[0]
-			<-it.ready
-			queue = append(queue[:0], queue[1:]...)
-			return yield(it) && it.err == nil
-		}
 		for pos := range positions {
-			if len(queue) == l.readers && !pop() {
-				return
+			for q.full() {
+				if !q.pop(yield) {
+					return
+				}
 			}
-			it := &item{pos: pos, ready: make(chan struct{})}
-			queue = append(queue, it)
+			it := &item{pos: pos, room: q.room(), ready: make(chan struct{})}
+			q.items = append(q.items, it)
 			go l.load(ctx, it, wantData(pos))
 		}
-		for len(queue) > 0 {
-			if !pop() {
+		for len(q.items) > 0 {
+			if !q.pop(yield) {
 				return
 			}
 		}
 	}
 }
 
+// queue is the reads of a fetch that are under way, in the order in which they
+// are waited for, and the rooms for more.
+type queue struct {
+	log     *Log
+	items   []*item
+	free    []*room
+	largest int // bytes of a room, as far as is known
+}
+
+// firstRoom is the size of a room before any was used, in bytes: that of an
+// aggregation of the default size.
+const firstRoom = 3 << 20
+
+func (q *queue) full() bool {
+	n := len(q.items)
+	return n > 0 && (n >= q.log.readers || (n+1)*q.largest > q.log.memory)
+}
+
+func (q *queue) room() *room {
+	last := len(q.free) - 1
+	if last < 0 {
+		return new(room)
+	}
+	r := q.free[last]
+	q.free = q.free[:last]
+	return r
+}
+
+// pop waits for the first item and has it used.
+func (q *queue) pop(yield func(*item) bool) bool {
+	it := q.items[0]
+	<-it.ready
+	q.items = append(q.items[:0], q.items[1:]...)
+	if !yield(it) || it.err != nil {
+		return false
+	}
+	q.largest = max(q.largest, it.room.size())
+	if (len(q.items)+len(q.free)+1)*q.largest <= q.log.memory || len(q.items) == 0 {
+		q.free = append(q.free, it.room)
+	}
+	return true
+}
+
 func (l *Log) load(ctx context.Context, it *item, data bool) {
 	defer close(it.ready)
 	if data {
-		it.dec, it.err = l.decode(ctx, it.pos)
+		it.dec, it.err = l.decode(ctx, it.pos, it.room)
 		return
 	}
 	it.head, it.err = l.header(ctx, it.pos)

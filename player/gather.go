@@ -9,10 +9,19 @@ import (
 // offsets, neighbours in one write: a log of small random writes would
 // otherwise cost a system call a record, in the worst order for any disk.
 //
+//	add ─→ load (being filled) ─→ write, on a goroutine, while the other load is filled
+//
 // Pieces never overlap. Data is copied: a position's memory is given back
-// before its bytes are written.
+// before its bytes are written. The target has one call at a time.
 type gather struct {
-	target Target
+	target  Target
+	loads   [2]load
+	filling int        // of loads
+	writing chan error // of the other one; nil: it is not being written
+}
+
+// load is pieces that are written together.
+type load struct {
 	arena  []byte  // the pieces' data, in the order they came
 	pieces []piece // data aliases arena
 	run    []byte  // one write in the making
@@ -23,61 +32,94 @@ type piece struct {
 	data []byte
 }
 
-// Sizes in bytes: how much is collected, and the longest single write.
+// How much a load has, in bytes and in pieces, and the longest single write.
 const (
-	gatherSize = 32 << 20
+	loadSize   = 16 << 20
+	loadPieces = 64 << 10
 	runSize    = 1 << 20
 )
 
-// add takes a piece of at most tlog.MaxRecordData bytes.
+// add takes a piece of at most tlog.MaxRecordData bytes. An error may be one of
+// pieces that came before.
 func (g *gather) add(off uint64, data []byte) error {
-	if g.arena == nil {
-		g.arena = make([]byte, 0, gatherSize)
-	}
-	if len(g.arena)+len(data) > cap(g.arena) {
-		if err := g.flush(); err != nil {
+	l := &g.loads[g.filling]
+	if len(l.arena)+len(data) > loadSize || len(l.pieces) == loadPieces {
+		if err := g.begin(); err != nil {
 			return err
 		}
+		l = &g.loads[g.filling]
 	}
-	at := len(g.arena)
-	g.arena = append(g.arena, data...)
-	g.pieces = append(g.pieces, piece{off, g.arena[at:]})
+	if l.arena == nil {
+		l.arena = make([]byte, 0, loadSize)
+	}
+	at := len(l.arena)
+	l.arena = append(l.arena, data...)
+	l.pieces = append(l.pieces, piece{off, l.arena[at:]})
 	return nil
+}
+
+// begin begins to write what was collected, when the load before is written.
+func (g *gather) begin() error {
+	if err := g.wait(); err != nil {
+		return err
+	}
+	l, done := &g.loads[g.filling], make(chan error, 1)
+	g.writing = done
+	go func() { done <- l.flush(g.target) }()
+	g.filling = 1 - g.filling
+	return nil
+}
+
+// wait returns when nothing is being written.
+func (g *gather) wait() error {
+	if g.writing == nil {
+		return nil
+	}
+	err := <-g.writing
+	g.writing = nil
+	return err
 }
 
 // flush writes all that was collected.
 func (g *gather) flush() error {
-	slices.SortFunc(g.pieces, func(a, b piece) int { return cmp.Compare(a.off, b.off) })
-	for i := 0; i < len(g.pieces); {
-		n, size := 1, len(g.pieces[i].data)
-		for i+n < len(g.pieces) {
-			next := &g.pieces[i+n]
-			if next.off != g.pieces[i].off+uint64(size) || size+len(next.data) > runSize {
+	if err := g.begin(); err != nil {
+		return err
+	}
+	return g.wait()
+}
+
+// flush writes the pieces and forgets them.
+func (l *load) flush(t Target) error {
+	slices.SortFunc(l.pieces, func(a, b piece) int { return cmp.Compare(a.off, b.off) })
+	for i := 0; i < len(l.pieces); {
+		n, size := 1, len(l.pieces[i].data)
+		for i+n < len(l.pieces) {
+			next := &l.pieces[i+n]
+			if next.off != l.pieces[i].off+uint64(size) || size+len(next.data) > runSize {
 				break
 			}
 			size += len(next.data)
 			n++
 		}
-		if err := g.write(g.pieces[i : i+n]); err != nil {
+		if err := l.write(t, l.pieces[i:i+n]); err != nil {
 			return err
 		}
 		i += n
 	}
-	clear(g.pieces)
-	g.pieces, g.arena = g.pieces[:0], g.arena[:0]
+	l.pieces, l.arena = l.pieces[:0], l.arena[:0]
 	return nil
 }
 
 // write writes neighbours at once.
-func (g *gather) write(run []piece) error {
+func (l *load) write(t Target, run []piece) error {
 	data := run[0].data
 	if len(run) > 1 {
-		g.run = g.run[:0]
+		l.run = l.run[:0]
 		for _, p := range run {
-			g.run = append(g.run, p.data...)
+			l.run = append(l.run, p.data...)
 		}
-		data = g.run
+		data = l.run
 	}
-	_, err := g.target.WriteAt(data, int64(run[0].off))
+	_, err := t.WriteAt(data, int64(run[0].off))
 	return err
 }

@@ -2,6 +2,7 @@ package player
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"testing"
 
@@ -72,16 +73,62 @@ func TestGatherFull(t *testing.T) {
 		if err := g.add(uint64(i)<<22, data); err != nil {
 			t.Fatal(err)
 		}
-		if len(g.arena) > gatherSize || cap(g.arena) > gatherSize {
-			t.Fatalf("%d bytes are held, the limit is %d", cap(g.arena), gatherSize)
+		checkLoads(t, &g)
+	}
+	for i := range 2*loadPieces + 5 {
+		if err := g.add(uint64(i)<<40, data[:1]); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if err := g.flush(); err != nil || w.bytes != 40*len(data) {
+	if err := g.wait(); err != nil { // what is being written is not looked at
+		t.Fatal(err)
+	}
+	checkLoads(t, &g)
+	if err := g.flush(); err != nil || w.bytes != 40*len(data)+2*loadPieces+5 {
 		t.Errorf("%d bytes written, %v", w.bytes, err)
 	}
 }
 
-type counting struct{ bytes int }
+// checkLoads looks at the load that is being filled.
+func checkLoads(t *testing.T, g *gather) {
+	t.Helper()
+	if l := &g.loads[g.filling]; cap(l.arena) > loadSize || len(l.pieces) > loadPieces {
+		t.Fatalf("%d bytes of %d pieces are held, the limits are %d and %d", cap(l.arena), len(l.pieces), loadSize, loadPieces)
+	}
+}
 
-func (w *counting) WriteAt(b []byte, _ int64) (int, error) { w.bytes += len(b); return len(b), nil }
-func (w *counting) Zero(int64, int64) error                { return nil }
+// TestGatherFails: a write that fails is the error of what comes later, and the
+// last thing that is written.
+func TestGatherFails(t *testing.T) {
+	w := &counting{full: errors.New("full")}
+	g := gather{target: w}
+	data := make([]byte, 3<<20)
+	var err error
+	calls := 0
+	for ; err == nil && calls < 40; calls++ {
+		err = g.add(uint64(calls)<<22, data)
+	}
+	if !errors.Is(err, w.full) || calls > 12 {
+		t.Errorf("%v after %d pieces, want the target's error with the second load", err, calls)
+	}
+	if err := g.wait(); err != nil || w.bytes != 0 {
+		t.Errorf("after the error: %v, %d bytes written", err, w.bytes)
+	}
+}
+
+// counting counts what is written, and fails the test when two calls are made
+// at a time (under the race detector).
+type counting struct {
+	bytes int
+	full  error
+}
+
+func (w *counting) WriteAt(b []byte, _ int64) (int, error) {
+	if w.full != nil {
+		return 0, w.full
+	}
+	w.bytes += len(b)
+	return len(b), nil
+}
+
+func (w *counting) Zero(int64, int64) error { w.bytes++; return nil }

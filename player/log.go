@@ -15,10 +15,13 @@ import (
 
 // Config of a Log; the zero value has the defaults.
 type Config struct {
-	// Readers is how many positions are fetched and decoded at once; each may
-	// hold twice the size of an aggregation (mostly 1 MiB, 16 MiB at most).
-	// 0: twice the number of usable cores.
+	// Readers is how many positions are fetched and decoded at once. More than
+	// keep the cores busy only cost memory. 0: twice the number of usable cores.
 	Readers int
+	// Memory bounds, in bytes, what positions on their way take together: two to
+	// three times the size of an aggregation each, mostly 1 MiB. There are fewer
+	// readers when those do not fit; one position is always read. 0: 96 MiB.
+	Memory int
 }
 
 // ErrNoVdisk says that the pool holds no log of that vdisk.
@@ -30,6 +33,7 @@ type Log struct {
 	key     *crypto.DataKey // nil: opened without keys
 	info    Info
 	readers int
+	memory  int
 }
 
 // Info tells what a log is and covers.
@@ -71,6 +75,9 @@ func OpenUUID(ctx context.Context, pool *stor.Pool, keys *crypto.Keyring, id tlo
 	if cfg.Readers <= 0 {
 		cfg.Readers = 2 * runtime.GOMAXPROCS(0)
 	}
+	if cfg.Memory <= 0 {
+		cfg.Memory = 96 << 20
+	}
 	view, err := pool.Survey(ctx, id)
 	if err != nil {
 		return nil, err
@@ -78,7 +85,7 @@ func OpenUUID(ctx context.Context, pool *stor.Pool, keys *crypto.Keyring, id tlo
 	if view.Head() == 0 {
 		return nil, ErrNoVdisk
 	}
-	l := &Log{view: view, readers: cfg.Readers}
+	l := &Log{view: view, readers: cfg.Readers, memory: cfg.Memory}
 	if err := l.readGenesis(ctx, keys); err != nil {
 		return nil, err
 	}
@@ -119,7 +126,7 @@ func (l *Log) readGenesis(ctx context.Context, keys *crypto.Keyring) error {
 		return err
 	}
 	// The name and sizes above are proved by the envelope's MAC only.
-	_, err = l.decode(ctx, 1)
+	_, err = l.decode(ctx, 1, new(room))
 	return err
 }
 
@@ -134,7 +141,7 @@ func (l *Log) readHead(ctx context.Context) error {
 		l.info.LastTime = recordTime(h.Header.LastTimestamp)
 		return nil
 	}
-	d, err := l.decode(ctx, head)
+	d, err := l.decode(ctx, head, new(room))
 	if err != nil {
 		return err
 	}
@@ -151,18 +158,27 @@ func recordTime(ns uint64) time.Time {
 	return time.Unix(0, int64(ns))
 }
 
-// decoded is one position, read and decoded.
+// room is the memory that one position needs at a time.
+type room struct {
+	read    stor.Memory
+	decoder aggregate.Decoder
+}
+
+func (r *room) size() int { return r.read.Size() + r.decoder.Size() }
+
+// decoded is one position, read and decoded. It lies in a room, until that is
+// used again.
 type decoded struct {
 	agg     *aggregate.Aggregation
 	damaged []stor.Damage
 }
 
-func (l *Log) decode(ctx context.Context, pos tlog.Position) (*decoded, error) {
-	f, err := l.view.Read(ctx, pos)
+func (l *Log) decode(ctx context.Context, pos tlog.Position, r *room) (*decoded, error) {
+	f, err := l.view.ReadInto(ctx, pos, &r.read)
 	if err != nil {
 		return nil, err
 	}
-	a, err := aggregate.Decode(l.key, l.view.Vdisk(), pos, f.Head, f.Data)
+	a, err := r.decoder.Decode(l.key, l.view.Vdisk(), pos, f.Head, f.Data)
 	if err != nil {
 		return nil, fmt.Errorf("player: vdisk %s: position %d: %w", l.info.Vdisk, pos, err)
 	}

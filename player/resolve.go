@@ -45,7 +45,7 @@ func (l *Log) resolveSequence(ctx context.Context, w When) (Point, error) {
 	if err := l.needKeys(); err != nil {
 		return Point{}, err
 	}
-	d, err := l.decode(ctx, pos)
+	d, err := l.decode(ctx, pos, new(room))
 	if err != nil {
 		return Point{}, err
 	}
@@ -74,7 +74,7 @@ func (l *Log) resolveTime(ctx context.Context, w When) (Point, error) {
 	if err != nil {
 		return Point{}, err
 	}
-	d, err := l.decode(ctx, pos)
+	d, err := l.decode(ctx, pos, new(room))
 	if err != nil {
 		return Point{}, err
 	}

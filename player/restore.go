@@ -2,16 +2,17 @@ package player
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"tlog"
 	"tlog/aggregate"
 	"tlog/stor"
 )
 
-// Target takes a restored disk. Every byte is written at most once.
+// Target takes a restored disk. Every byte is written at most once, and one call
+// is made at a time, on goroutines of the restore's.
 type Target interface {
 	io.WriterAt
 	// Zero makes n bytes at off read as zeroes.
@@ -33,6 +34,7 @@ type Report struct {
 	// Damaged is what was worked around, and what a look at all shards of a few
 	// positions found besides.
 	Damaged []stor.Damage
+	known   map[place]bool // where Damaged has one
 }
 
 // Restore writes the disk as of p to t: newest records first, each byte once,
@@ -70,7 +72,9 @@ type restore struct {
 	report Report
 }
 
-func (r *restore) run(ctx context.Context, progress func(Progress)) error {
+func (r *restore) run(ctx context.Context, progress func(Progress)) (err error) {
+	// Nobody writes to the target any more when a restore returns.
+	defer func() { err = errors.Join(err, r.out.wait()) }()
 	head := r.log.info.Positions
 	chain := links{vdisk: r.log.info.Vdisk}
 	// Positions behind the moment and below a full disk only prove their links.
@@ -147,6 +151,9 @@ func (r *restore) zero(g span) error {
 	if r.fresh {
 		return nil
 	}
+	if err := r.out.wait(); err != nil {
+		return err
+	}
 	return r.target.Zero(int64(g.from), int64(g.to-g.from))
 }
 
@@ -159,8 +166,9 @@ const samples = 16
 func (r *restore) sample(ctx context.Context) error {
 	head := r.log.info.Positions
 	step := max(1, head/samples)
+	var memory stor.Memory
 	for pos := head; ; pos -= step {
-		damaged, err := r.log.view.Inspect(ctx, pos)
+		damaged, err := r.log.view.InspectInto(ctx, pos, &memory)
 		if err != nil {
 			return err
 		}
@@ -173,14 +181,24 @@ func (r *restore) sample(ctx context.Context) error {
 
 // add notes damage that was not noted yet.
 func (r *Report) add(damaged []stor.Damage) {
+	if len(damaged) > 0 && r.known == nil {
+		r.known = map[place]bool{}
+		for _, d := range r.Damaged {
+			r.known[place{d.Server, d.Position}] = true
+		}
+	}
 	for _, d := range damaged {
-		known := slices.ContainsFunc(r.Damaged, func(e stor.Damage) bool {
-			return e.Server == d.Server && e.Position == d.Position
-		})
-		if !known {
+		if at := (place{d.Server, d.Position}); !r.known[at] {
+			r.known[at] = true
 			r.Damaged = append(r.Damaged, d)
 		}
 	}
+}
+
+// place is where a damage is.
+type place struct {
+	server string
+	pos    tlog.Position
 }
 
 // finish writes what is still collected, and zeroes what no record ever named.
@@ -188,11 +206,20 @@ func (r *restore) finish() error {
 	if err := r.out.flush(); err != nil {
 		return err
 	}
-	r.gaps = r.done.add(span{0, r.report.DiskSize}, r.gaps[:0])
-	for _, g := range r.gaps {
-		if err := r.zero(g); err != nil {
-			return err
+	if r.fresh {
+		return nil
+	}
+	// Piece by piece, so that the list of a fragmented disk is not long.
+	for at := uint64(0); at < r.report.DiskSize; at += finishStep {
+		r.gaps = r.done.add(span{at, min(at+finishStep, r.report.DiskSize)}, r.gaps[:0])
+		for _, g := range r.gaps {
+			if err := r.zero(g); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
+
+// finishStep is how much of a disk is looked at for what no record named, in bytes.
+const finishStep = 1 << 30

@@ -198,6 +198,23 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// TestRestoreInLittleMemory reads one position at a time where the memory is
+// less than one takes, and many where there are readers for all.
+func TestRestoreInLittleMemory(t *testing.T) {
+	s := newStore(t)
+	m := s.write(t, 100, 7)
+	for _, cfg := range []player.Config{{Memory: 1}, {Readers: 1}, {Readers: 100, Memory: 1 << 30}} {
+		l, err := player.Open(t.Context(), s.open(t, true), s.keys, disk, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := newTarget(t, 0xee)
+		if _, err := l.Restore(t.Context(), resolve(t, l, "latest"), g, false, nil); err != nil || !bytes.Equal(g.b, m.disk) {
+			t.Errorf("%+v: the restored disk differs from the model: %v", cfg, err)
+		}
+	}
+}
+
 func TestNoVdisk(t *testing.T) {
 	s := newStore(t)
 	s.write(t, 5, 5)

@@ -15,9 +15,10 @@ func (l *Log) Verify(ctx context.Context, progress func(Progress)) (*Report, err
 	report := &Report{DiskSize: l.info.DiskSize, Damaged: l.view.Damaged(),
 		Point: Point{l.info.Last, l.info.Positions, l.info.LastTime}}
 	chain := links{vdisk: l.info.Vdisk}
+	var memory stor.Memory
 	data := func(tlog.Position) bool { return l.key != nil }
 	for it := range l.fetch(ctx, upwards(1, l.info.Positions), data) {
-		damaged, err := l.view.Inspect(ctx, it.pos)
+		damaged, err := l.view.InspectInto(ctx, it.pos, &memory)
 		report.Damaged = append(report.Damaged, damaged...)
 		if err != nil {
 			return report, err

@@ -40,16 +40,18 @@ func (c *codec) encode(shards [][]byte) error {
 }
 
 // join returns the k data shards of bodies one after the other, rebuilding
-// those that are nil. Bodies has n entries, of which k are set, all of one length.
-func (c *codec) join(bodies [][]byte) ([]byte, error) {
+// those that are nil in their places. Bodies has n entries, of which k are set,
+// all of one length. The result lies in dst if that has the capacity; without
+// dst it may be a body itself.
+func (c *codec) join(dst []byte, bodies [][]byte) ([]byte, error) {
 	size := 0
 	for _, b := range bodies {
 		size = max(size, len(b))
 	}
-	if c.k == 1 && bodies[0] != nil {
+	if c.k == 1 && bodies[0] != nil && dst == nil {
 		return bodies[0], nil
 	}
-	joined := make([]byte, c.k*size)
+	joined := grown(dst, c.k*size)
 	work := append([][]byte(nil), bodies...)
 	missing := false
 	for i := range c.k {

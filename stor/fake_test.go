@@ -350,6 +350,21 @@ func (f *fakeServer) Shard(ctx context.Context, vdisk tlog.UUID, pos tlog.Positi
 	return b, nil
 }
 
+// Fill is Shard into memory of the caller's. What it was given for nothing it
+// writes to before it answers, be that long behind the read's end: nobody else
+// may have it.
+func (f *fakeServer) Fill(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, buf []byte) (shard, memory []byte, err error) {
+	b, err := f.Shard(ctx, vdisk, pos, 0)
+	if err != nil {
+		for i := range buf[:cap(buf)] {
+			buf[:cap(buf)][i] ^= 0xa5
+		}
+		return nil, nil, err
+	}
+	buf = append(buf[:0], b...)
+	return buf, buf, nil
+}
+
 func (f *fakeServer) Vdisks(ctx context.Context) ([]tlog.UUID, error) {
 	if err := f.enter(ctx, false); err != nil {
 		return nil, err

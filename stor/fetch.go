@@ -15,6 +15,12 @@ import (
 // when one of those fails or is slow. tlog.Unavailable: servers missing; tlog.Corrupt: every server
 // answered, and fewer than k shards of the digest are valid.
 func (v *View) Read(ctx context.Context, pos tlog.Position) (*Fetched, error) {
+	return v.ReadInto(ctx, pos, nil)
+}
+
+// ReadInto is Read into m, which the result aliases: it is valid until m is
+// used again. If m is nil it is the caller's.
+func (v *View) ReadInto(ctx context.Context, pos tlog.Position, m *Memory) (*Fetched, error) {
 	_, pl, err := v.place(ctx, pos)
 	if err != nil {
 		return nil, err
@@ -23,7 +29,14 @@ func (v *View) Read(ctx context.Context, pos tlog.Position) (*Fetched, error) {
 	defer cancel() // what is still asked for is not wanted any more
 	f := &fetch{view: v, pos: pos, place: pl, order: pl.order(v.pool.manifest.K, v.demoted())}
 	f.parts = v.pool.gather(v.vdisk, pos, pl.digest)
-	return f.run(ctx)
+	f.parts.memory = m
+	r, err := f.run(ctx)
+	if m != nil {
+		for _, b := range f.used {
+			m.keep(b, v.pool.manifest.N())
+		}
+	}
+	return r, err
 }
 
 // order lists the slots to ask: data shards first, as nothing is to be
@@ -69,12 +82,14 @@ type fetch struct {
 	damaged []Damage
 	failed  []error // servers that could not be asked
 	arrived chan shardAnswer
+	used    [][]byte // buffers of shards that arrived
 }
 
 type shardAnswer struct {
-	slot  int
-	shard *Checked
-	err   error
+	slot   int
+	shard  *Checked
+	memory []byte // of the shard, if it can be used again
+	err    error
 }
 
 func (f *fetch) run(ctx context.Context) (*Fetched, error) {
@@ -89,6 +104,7 @@ func (f *fetch) run(ctx context.Context) (*Fetched, error) {
 		select {
 		case a := <-f.arrived:
 			delete(f.asking, a.slot)
+			f.used = append(f.used, a.memory)
 			if err := f.take(ctx, a); err != nil {
 				return nil, err
 			}
@@ -122,18 +138,23 @@ func (f *fetch) ask(ctx context.Context) {
 			continue
 		}
 		f.asking[slot] = true
-		go func() { f.arrived <- f.read(ctx, slot) }()
+		buf := f.parts.memory.buffer()
+		go func() { f.arrived <- f.read(ctx, slot, buf) }()
 		return
 	}
 }
 
-func (f *fetch) read(ctx context.Context, slot int) shardAnswer {
+func (f *fetch) read(ctx context.Context, slot int, buf []byte) shardAnswer {
 	server, err := f.view.server(slot)
 	if err != nil {
 		return shardAnswer{slot: slot, err: err}
 	}
-	c, err := f.view.pool.readShard(ctx, server, f.view.vdisk, f.pos)
-	return shardAnswer{slot, c, err}
+	if f.parts.memory == nil {
+		c, err := f.view.pool.readShard(ctx, server, f.view.vdisk, f.pos)
+		return shardAnswer{slot: slot, shard: c, err: err}
+	}
+	c, memory, err := f.view.pool.fillShard(ctx, server, f.view.vdisk, f.pos, buf)
+	return shardAnswer{slot, c, memory, err}
 }
 
 // take uses an answer; every one that does not help has another server asked.

@@ -120,13 +120,20 @@ func (f *fixture) verify() *stor.View {
 	if got, want := v.Head(), tlog.Position(len(f.chain)); got != want {
 		f.t.Fatalf("head %d, want %d", got, want)
 	}
+	var m stor.Memory
 	for pos := tlog.Position(1); pos <= v.Head(); pos++ {
-		r, err := v.Read(f.t.Context(), pos)
+		mine, err := v.Read(f.t.Context(), pos)
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		if want := f.data[pos-1]; r.Digest != f.chain[pos-1].digest || !bytes.Equal(r.Data[:len(want)], want) {
-			f.t.Fatalf("position %d: %.20q, want %.20q", pos, r.Data, want)
+		lent, err := v.ReadInto(f.t.Context(), pos, &m)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		for _, r := range []*stor.Fetched{mine, lent} {
+			if want := f.data[pos-1]; r.Digest != f.chain[pos-1].digest || !bytes.Equal(r.Data[:len(want)], want) || !bytes.Equal(r.Head, mine.Head) {
+				f.t.Fatalf("position %d: %.20q, want %.20q", pos, r.Data, want)
+			}
 		}
 	}
 	return v

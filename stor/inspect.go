@@ -13,6 +13,11 @@ import (
 // per-server damage incl. absent shards; nil damage: n good shards. An error
 // means that the position could not be looked at at all.
 func (v *View) Inspect(ctx context.Context, pos tlog.Position) ([]Damage, error) {
+	return v.InspectInto(ctx, pos, new(Memory))
+}
+
+// InspectInto is Inspect with the shards read into m.
+func (v *View) InspectInto(ctx context.Context, pos tlog.Position, m *Memory) ([]Damage, error) {
 	_, pl, err := v.place(ctx, pos)
 	if err != nil {
 		return nil, err
@@ -20,9 +25,13 @@ func (v *View) Inspect(ctx context.Context, pos tlog.Position) ([]Damage, error)
 	answers := make([]shardAnswer, len(pl.index))
 	var wg sync.WaitGroup
 	for slot := range pl.index {
-		wg.Go(func() { answers[slot] = v.inspect(ctx, slot, pos) })
+		buf := m.buffer()
+		wg.Go(func() { answers[slot] = v.inspect(ctx, slot, pos, buf) })
 	}
 	wg.Wait()
+	for _, a := range answers {
+		m.keep(a.memory, len(pl.index))
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -64,15 +73,15 @@ func (v *View) judge(pos tlog.Position, pl *place, answers []shardAnswer) []Dama
 	return damaged
 }
 
-func (v *View) inspect(ctx context.Context, slot int, pos tlog.Position) shardAnswer {
+func (v *View) inspect(ctx context.Context, slot int, pos tlog.Position, buf []byte) shardAnswer {
 	server, err := v.server(slot)
 	if err != nil {
 		return shardAnswer{err: err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	c, err := v.pool.readShard(ctx, server, v.vdisk, pos)
-	return shardAnswer{slot, c, err}
+	c, memory, err := v.pool.fillShard(ctx, server, v.vdisk, pos, buf)
+	return shardAnswer{slot, c, memory, err}
 }
 
 // homeWithout names the server that index i would be on, if it holds no

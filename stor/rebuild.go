@@ -18,6 +18,7 @@ type gathering struct {
 	head   []byte
 	bodies [][]byte // by index
 	have   int
+	memory *Memory // nil: what is fetched gets memory of its own
 }
 
 func (p *Pool) gather(vdisk tlog.UUID, pos tlog.Position, digest tlog.Hash) *gathering {
@@ -58,11 +59,21 @@ func (g *gathering) fetched() (*Fetched, error) {
 	if !g.complete() {
 		return nil, tlog.Corruptf("stor: vdisk %v: position %d: %d good shards, %d are needed", g.vdisk, g.pos, g.have, g.pool.manifest.K)
 	}
-	data, err := g.pool.codec.join(g.bodies)
-	if err != nil {
-		return nil, err
+	f := &Fetched{Position: g.pos, Digest: g.digest, Prev: g.prev, Head: g.head}
+	var err error
+	if g.memory == nil {
+		f.Data, err = g.pool.codec.join(nil, g.bodies)
+		return f, err
 	}
-	return &Fetched{Position: g.pos, Digest: g.digest, Prev: g.prev, Head: g.head, Data: data}, nil
+	// The shards' buffers are free when their bytes are copied.
+	g.memory.head = append(g.memory.head[:0], g.head...)
+	f.Head = g.memory.head
+	if g.memory.joined == nil {
+		g.memory.joined = []byte{} // lest the join is a shard's buffer
+	}
+	g.memory.joined, err = g.pool.codec.join(g.memory.joined, g.bodies)
+	f.Data = g.memory.joined
+	return f, err
 }
 
 // rebuilt is an adopted position, all shards of it, as they were first stored.
@@ -112,6 +123,26 @@ func (p *Pool) readShard(ctx context.Context, s Server, vdisk tlog.UUID, pos tlo
 	if err != nil {
 		return nil, err
 	}
+	return p.check(b, vdisk, pos)
+}
+
+// fillShard is readShard into buf, if the server can and it is large enough.
+// What the shard lies in, if it was read, is memory.
+func (p *Pool) fillShard(ctx context.Context, s Server, vdisk tlog.UUID, pos tlog.Position, buf []byte) (c *Checked, memory []byte, err error) {
+	f, can := s.(Filler)
+	if !can {
+		c, err = p.readShard(ctx, s, vdisk, pos)
+		return c, nil, err
+	}
+	b, memory, err := f.Fill(ctx, vdisk, pos, buf)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err = p.check(b, vdisk, pos)
+	return c, memory, err
+}
+
+func (p *Pool) check(b []byte, vdisk tlog.UUID, pos tlog.Position) (*Checked, error) {
 	c, err := p.cfg.Check(b, vdisk, pos, false)
 	if err != nil {
 		return nil, tlog.WithClass(tlog.Corrupt, err)

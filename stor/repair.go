@@ -295,7 +295,7 @@ func (r *repairing) look(pos tlog.Position) repairAnswer {
 	answers := make([]shardAnswer, n)
 	var wg sync.WaitGroup
 	for slot := range n {
-		wg.Go(func() { answers[slot] = r.view.inspect(r.ctx, slot, pos) })
+		wg.Go(func() { answers[slot] = r.view.inspect(r.ctx, slot, pos, nil) })
 	}
 	wg.Wait()
 	a := repairAnswer{look: k}

@@ -120,6 +120,14 @@ type Server interface {
 	Close() error
 }
 
+// Filler is a Server that reads a shard into memory of its caller's.
+type Filler interface {
+	// Fill is Server.Shard of a whole shard, which lies in buf if that has the
+	// capacity and else in new memory; memory is either, for the next call. buf
+	// belongs to the Server, also after an error: it may still be written to.
+	Fill(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, buf []byte) (shard, memory []byte, err error)
+}
+
 // ErrAbsent says that a position has no shard on a server.
 var ErrAbsent = errors.New("no such shard")
 

@@ -45,6 +45,7 @@ type Server struct {
 	log      *log   // owned by the committer
 	wg       sync.WaitGroup
 	reads    chan struct{} // bounds the goroutines that read
+	segments segments
 
 	scanning sync.Mutex // held while scan runs again; read only
 	scan     *scan
@@ -189,6 +190,7 @@ func (s *Server) Close() error {
 	again := s.closed
 	s.closed = true
 	s.mu.Unlock()
+	s.segments.close()
 	if s.queue == nil || again {
 		s.wg.Wait()
 		return nil

@@ -2,7 +2,9 @@ package file
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 
 	"tlog"
 	"tlog/stor"
@@ -197,10 +199,14 @@ func (s *Server) openSegment(number uint64) (*frameReader, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.reader(f, number), nil
+}
+
+func (s *Server) reader(f file, number uint64) *frameReader {
 	s.mu.RLock()
 	store := s.storeID
 	s.mu.RUnlock()
-	return &frameReader{window: window{f: f}, number: number, seed: seedOf(store, number)}, nil
+	return &frameReader{window: window{f: f}, number: number, seed: seedOf(store, number)}
 }
 
 // frameOf reads the frame that the index has for a position.
@@ -216,24 +222,35 @@ func frameOf(r *frameReader, vdisk tlog.UUID, h held) (found, error) {
 // them checks the shard's own digest. Of a damaged server a position that is
 // not found is an error of class tlog.Corrupt, not ErrAbsent.
 func (s *Server) Shard(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, limit int) ([]byte, error) {
-	return within(ctx, s, func() ([]byte, error) {
-		h, ok := s.find(vdisk, pos)
-		if !ok && s.readOnly {
-			if err := s.refresh(); err != nil {
-				return nil, fmt.Errorf("file: %s: %w", s.name, err)
-			}
-			h, ok = s.find(vdisk, pos)
+	return within(ctx, s, func() ([]byte, error) { return s.shard(vdisk, pos, limit, nil) })
+}
+
+// A Server reads shards into memory of its caller's.
+var _ stor.Filler = (*Server)(nil)
+
+// Fill implements stor.Filler.
+func (s *Server) Fill(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, buf []byte) (shard, memory []byte, err error) {
+	b, err := within(ctx, s, func() ([]byte, error) { return s.shard(vdisk, pos, 0, buf) })
+	return b, b, err
+}
+
+func (s *Server) shard(vdisk tlog.UUID, pos tlog.Position, limit int, buf []byte) ([]byte, error) {
+	h, ok := s.find(vdisk, pos)
+	if !ok && s.readOnly {
+		if err := s.refresh(); err != nil {
+			return nil, fmt.Errorf("file: %s: %w", s.name, err)
 		}
-		if !ok {
-			s.mu.RLock()
-			defer s.mu.RUnlock()
-			if s.damage != nil {
-				return nil, s.damage
-			}
-			return nil, fmt.Errorf("file: %s: position %d: %w", s.name, pos, stor.ErrAbsent)
+		h, ok = s.find(vdisk, pos)
+	}
+	if !ok {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		if s.damage != nil {
+			return nil, s.damage
 		}
-		return s.readShard(vdisk, h, limit)
-	})
+		return nil, fmt.Errorf("file: %s: position %d: %w", s.name, pos, stor.ErrAbsent)
+	}
+	return s.readShard(vdisk, h, limit, buf)
 }
 
 func (s *Server) find(vdisk tlog.UUID, pos tlog.Position) (held, bool) {
@@ -242,13 +259,13 @@ func (s *Server) find(vdisk tlog.UUID, pos tlog.Position) (held, bool) {
 	return s.index.find(vdisk, pos)
 }
 
-func (s *Server) readShard(vdisk tlog.UUID, h held, limit int) ([]byte, error) {
-	r, err := s.openSegment(h.place.segment)
+func (s *Server) readShard(vdisk tlog.UUID, h held, limit int, buf []byte) ([]byte, error) {
+	g, err := s.use(h.place.segment)
 	if err != nil {
 		return nil, fmt.Errorf("file: %s: %w", s.name, err)
 	}
-	defer r.f.Close()
-	f, err := frameOf(r, vdisk, h)
+	defer s.segments.done(g)
+	f, err := s.frameIn(g, vdisk, h)
 	if err != nil {
 		s.noteDamage(err)
 		return nil, fmt.Errorf("file: %s: %w", s.name, err)
@@ -257,18 +274,28 @@ func (s *Server) readShard(vdisk tlog.UUID, h held, limit int) ([]byte, error) {
 	if limit > 0 {
 		n = min(n, limit)
 	}
-	size, err := r.f.size()
-	if err != nil {
-		return nil, fmt.Errorf("file: %s: %w", s.name, err)
+	if cap(buf) < n {
+		buf = make([]byte, n, n+n/16)
+	}
+	b := buf[:n]
+	got, err := g.ReadAt(b, h.place.off+frameHeaderSize)
+	if got < n && !errors.Is(err, io.EOF) {
+		return nil, tlog.Corruptf("file: %s: position %d: %w", s.name, h.position, err)
 	}
 	// A segment that was cut off gives a shard that is too short, as its
 	// reader will see.
-	off := h.place.off + frameHeaderSize
-	b := make([]byte, max(0, min(int64(n), size-off)))
-	if got, err := r.f.ReadAt(b, off); got < len(b) {
-		return nil, tlog.Corruptf("file: %s: position %d: %w", s.name, h.position, err)
+	return b[:got], nil
+}
+
+// frameIn reads the frame that the index has for a position: its header alone,
+// where the medium gives it, and else with what is left of the blocks around.
+func (s *Server) frameIn(g *segment, vdisk tlog.UUID, h held) (found, error) {
+	r := s.reader(g, g.number)
+	b := make([]byte, frameHeaderSize)
+	if n, err := g.ReadAt(b, h.place.off); n == len(b) && err == nil {
+		r.buf, r.off = b, h.place.off
 	}
-	return b, nil
+	return frameOf(r, vdisk, h)
 }
 
 // Space implements stor.Server: of the file system that the directory is on.

@@ -18,7 +18,7 @@ import (
 // for close.
 type conn struct {
 	redis.Conn
-	raw      net.Conn // what the guard reads from; written to by appends alone
+	raw      net.Conn // what the guard reads from; written to by appends and Fill
 	guard    *guard
 	admitted time.Time
 }

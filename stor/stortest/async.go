@@ -105,6 +105,9 @@ func (e *env) callAll(ctx context.Context) map[string]error {
 	_, errs["Control"] = e.s.Control(ctx, vdiskA)
 	_, errs["Metas"] = e.s.Metas(ctx, vdiskA, 1, 1)
 	_, errs["Shard"] = e.s.Shard(ctx, vdiskA, 1, 0)
+	if f, can := e.s.(stor.Filler); can {
+		_, _, errs["Fill"] = f.Fill(ctx, vdiskA, 1, nil)
+	}
 	_, errs["Vdisks"] = e.s.Vdisks(ctx)
 	_, _, errs["Identify"] = e.s.Identify(ctx)
 	errs["Init"] = e.s.Init(ctx, cookie, manifest(1))

@@ -161,7 +161,37 @@ func (e *env) shard(v tlog.UUID, pos tlog.Position, limit int) []byte {
 	if err != nil {
 		e.Fatalf("shard %d: %v", pos, err)
 	}
+	e.mustFill(v, pos, b, limit)
 	return b
+}
+
+// mustFill reads a shard that is known, whole or not, into no memory, into too
+// little, and into enough, if the server can do that.
+func (e *env) mustFill(v tlog.UUID, pos tlog.Position, want []byte, limit int) {
+	e.Helper()
+	f, can := e.s.(stor.Filler)
+	for _, room := range []int{0, len(want) / 2, len(want) + 64<<10} {
+		if !can {
+			return
+		}
+		got, memory, err := f.Fill(e.context(), v, pos, make([]byte, room)[:0])
+		if err != nil || len(got) < len(want) || !bytes.Equal(got[:len(want)], want) || limit == 0 && len(got) > len(want) {
+			e.Fatalf("fill of shard %d: got %d bytes %.40q, %v, want %d bytes %.40q", pos, len(got), got, err, len(want), want)
+		}
+		if cap(memory) < len(got) || len(got) > 0 && !within(memory[:cap(memory)], got) {
+			e.Fatalf("fill of shard %d: %d bytes do not lie in the memory of %d", pos, len(got), cap(memory))
+		}
+	}
+}
+
+// within reports whether part lies in all.
+func within(all, part []byte) bool {
+	for i := range all {
+		if &all[i] == &part[0] {
+			return len(all)-i >= len(part)
+		}
+	}
+	return false
 }
 
 // mustHold checks meta and data of a position, as r stored them.
@@ -179,6 +209,11 @@ func (e *env) mustBeAbsent(v tlog.UUID, pos tlog.Position) {
 	e.mustMetas(v, pos, pos)
 	if b, err := e.s.Shard(e.context(), v, pos, 0); !errors.Is(err, stor.ErrAbsent) {
 		e.Fatalf("shard %d: got %d bytes, %v; want ErrAbsent", pos, len(b), err)
+	}
+	if f, can := e.s.(stor.Filler); can {
+		if b, _, err := f.Fill(e.context(), v, pos, make([]byte, 100)); !errors.Is(err, stor.ErrAbsent) {
+			e.Fatalf("fill of shard %d: got %d bytes, %v; want ErrAbsent", pos, len(b), err)
+		}
 	}
 }
 
