@@ -3,6 +3,8 @@ package crypto
 import (
 	"crypto/sha256"
 	"fmt"
+	"sync"
+	"time"
 
 	"golang.org/x/crypto/blake2b"
 
@@ -25,4 +27,26 @@ func HashRecord(alg tlog.HashAlgorithm, data []byte) tlog.Hash {
 // Supported reports whether HashRecord knows alg.
 func Supported(alg tlog.HashAlgorithm) bool {
 	return alg == tlog.HashBlake2b || alg == tlog.HashSHA256
+}
+
+// RecordHashes are the algorithms of record hashes, the one that this processor
+// computes faster first: with SHA instructions SHA-256 takes a third of the time
+// of BLAKE2b-256, without them twice as long. Timed once; the fastest of a few
+// tries counts, so that only a machine that lets none through undisturbed errs.
+var RecordHashes = sync.OnceValue(func() []tlog.HashAlgorithm {
+	if hashTime(tlog.HashSHA256) < hashTime(tlog.HashBlake2b) {
+		return []tlog.HashAlgorithm{tlog.HashSHA256, tlog.HashBlake2b}
+	}
+	return []tlog.HashAlgorithm{tlog.HashBlake2b, tlog.HashSHA256}
+})
+
+func hashTime(alg tlog.HashAlgorithm) time.Duration {
+	data := make([]byte, tlog.DefaultBlockSize)
+	best := time.Hour
+	for range 16 {
+		start := time.Now()
+		HashRecord(alg, data)
+		best = min(best, time.Since(start))
+	}
+	return best
 }

@@ -15,10 +15,11 @@ const (
 	batchBytes   = 4 << 20
 )
 
-// start runs the applier and the keeper, until Close calls d.finish.
+// start runs the goroutines, until Close calls d.finish.
 func (d *Disk) start() {
 	ctx, finish := context.WithCancel(context.Background())
 	d.finish = finish
+	d.wg.Go(func() { d.runLogger(ctx) })
 	d.wg.Go(func() { d.runApplier(ctx) })
 	d.wg.Go(func() { d.runKeeper(ctx) })
 }
@@ -28,9 +29,11 @@ func (d *Disk) start() {
 // remain right.
 func (d *Disk) runApplier(ctx context.Context) {
 	unmarked := int64(0)
+	var batch []*pending
 	for {
+		clear(batch)
 		d.mu.RLock()
-		batch := d.waiting.next(batchRecords, batchBytes)
+		batch = d.waiting.next(batch[:0], batchRecords, batchBytes)
 		d.mu.RUnlock()
 		if len(batch) == 0 {
 			select {
@@ -59,17 +62,29 @@ func (d *Disk) breakBase(err error) {
 
 // settle forgets a batch that the base holds now, and returns its bytes.
 func (d *Disk) settle(batch []*pending) int64 {
-	cost := 0
+	cost, lent, size := 0, 0, int64(0)
 	for _, p := range batch {
-		cost += p.cost()
+		cost += p.cost
+		size += int64(len(p.data)) + recordCost
+		if p.lent {
+			lent++
+		}
 	}
 	d.mu.Lock()
 	d.waiting.done(len(batch))
 	close(d.progress)
 	d.progress = make(chan struct{})
+	before := d.pins.now
+	if lent > 0 {
+		d.pins.turn()
+	}
 	d.mu.Unlock()
 	d.room.give(cost)
-	return int64(cost)
+	if lent > 0 {
+		d.pins.await(before)
+		d.cfg.Returned(lent)
+	}
+	return size
 }
 
 // awaitApplied waits until the base holds every record up to s.

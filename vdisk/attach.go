@@ -8,6 +8,7 @@ import (
 
 	"tlog"
 	"tlog/client"
+	"tlog/crypto"
 )
 
 // attachFunc connects to the log, and tells where it stands.
@@ -36,7 +37,10 @@ func open(ctx context.Context, cfg Config, attach attachFunc) (*Disk, error) {
 		room:     budget{free: 2 * cfg.WindowBytes},
 		gate:     gate{empty: make(chan struct{})},
 		progress: make(chan struct{}),
+		logging:  make(chan struct{}, 1),
+		pins:     pins{left: make(chan struct{}, 1)},
 		work:     make(chan struct{}, 1),
+		taken:    make(chan struct{}, 1),
 		due:      make(chan struct{}, 1),
 		fail:     failure{halted: make(chan struct{})},
 		broken:   failure{halted: make(chan struct{})},
@@ -116,7 +120,7 @@ func (d *Disk) attach(ctx context.Context, attach attachFunc) error {
 	log, start, session, err := attach(dial, client.Config{
 		Servers: d.cfg.Servers, Vdisk: d.cfg.Vdisk, DiskSize: uint64(d.cfg.Size), BlockSize: d.cfg.BlockSize,
 		ID: m.client, Generation: m.generation, Takeover: d.cfg.Takeover,
-		Resume: m.point, Adopt: true,
+		Resume: m.point, Adopt: true, Hashes: crypto.RecordHashes(),
 		WindowBytes: d.cfg.WindowBytes, OnFlushed: d.flushedTo, OnAttach: d.attached, Logger: d.cfg.Logger,
 	})
 	if err != nil {

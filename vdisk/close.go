@@ -24,7 +24,10 @@ func (d *Disk) Close(ctx context.Context) error {
 	d.mu.RLock()
 	last := d.waiting.highest
 	d.mu.RUnlock()
-	flush := d.log.FlushTo(ctx, last)
+	flush := d.passUpTo(ctx, last)
+	if flush == nil {
+		flush = d.log.FlushTo(ctx, last)
+	}
 	wedged, settled := d.settleAll(ctx)
 	logged := d.log.Close(ctx)
 	if point := d.log.Flushed(); point.Sequence < last && !errors.Is(logged, client.ErrNotFlushed) {

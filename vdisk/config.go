@@ -33,7 +33,7 @@ type Config struct {
 	// again not yet in the base. At least 8 MiB. 0: 16 MiB.
 	WindowBytes int
 	// MarkerInterval and MarkerBytes say when the marker is advanced: the more
-	// rarely, the more has to be caught up after a crash. 0: 5 s, 256 MiB.
+	// rarely, the more has to be caught up after a crash. 0: 30 s, 1 GiB.
 	MarkerInterval time.Duration
 	MarkerBytes    int64
 
@@ -47,6 +47,9 @@ type Config struct {
 	// zeroes, each byte at most once. It reports the part done, 0…1.
 	Rebuild func(ctx context.Context, to client.Point, t Target, progress func(float64)) error
 
+	// Returned is needed for Accept only: it is told how many more of the
+	// accepted writes, in their order, are not used any more, from one goroutine.
+	Returned func(writes int)
 	// Progress, if set, is told how far catching up is, often, from one goroutine.
 	Progress func(Progress)
 	Logger   *slog.Logger // nil: none
@@ -116,8 +119,8 @@ func (c Config) complete() (Config, error) {
 	setDefault(&c.AttachDeadline, time.Minute)
 	setDefault(&c.FlushDeadline, 30*time.Second)
 	setDefault(&c.WindowBytes, 16<<20)
-	setDefault(&c.MarkerInterval, 5*time.Second)
-	setDefault(&c.MarkerBytes, 256<<20)
+	setDefault(&c.MarkerInterval, 30*time.Second)
+	setDefault(&c.MarkerBytes, 1<<30)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -35,12 +35,17 @@ type Disk struct {
 
 	session client.Session // of Open
 
+	logging chan struct{}        // capacity 1: held by the one that passes records to the log
+	passing [logRecords]*pending // what it passes
+
 	mu       sync.RWMutex // never held over I/O, nor while waiting
 	waiting  unapplied
+	pins     pins
 	mark     tlog.Sequence // the last flush mark, or where the log stood at Open
 	progress chan struct{} // closed and renewed when records were applied
 
 	work   chan struct{} // capacity 1: there may be something to apply
+	taken  chan struct{} // capacity 1: writes were accepted that the log has not
 	due    chan struct{} // capacity 1: enough was applied to advance the marker
 	finish func()        // ends the goroutines
 	wg     sync.WaitGroup
@@ -109,26 +114,30 @@ func (d *Disk) clear(ctx context.Context, op tlog.Operation, off, n int64, keep 
 // the log. It leaves a flush mark there, unless nothing came since the last.
 func (d *Disk) Flush(ctx context.Context) error {
 	return d.do(ctx, func(ctx context.Context) error {
-		d.mu.RLock()
-		mark := d.mark
-		dirty := d.waiting.highest > mark
-		durable := d.waiting.flushed >= mark
-		d.mu.RUnlock()
-		switch {
-		case dirty:
-			rec := &pending{op: tlog.OpFlush}
-			if err := d.append(ctx, rec); err != nil {
-				return err
-			}
-			mark = rec.seq
-		case durable:
+		mark, durable := d.marked()
+		if durable {
 			return nil
+		}
+		if err := d.passUpTo(ctx, mark); err != nil {
+			return d.refused("flush", err)
 		}
 		if err := d.log.FlushTo(ctx, mark); err != nil {
 			return d.refused("flush", err)
 		}
 		return nil
 	})
+}
+
+// marked is the flush mark that stands behind everything acknowledged so far.
+// There are no more of them than other records, so they take no room.
+func (d *Disk) marked() (mark tlog.Sequence, durable bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.waiting.highest > d.mark {
+		d.waiting.register(&pending{op: tlog.OpFlush})
+		d.mark = d.waiting.highest
+	}
+	return d.mark, d.waiting.flushed >= d.mark
 }
 
 // do runs one operation between Open and Close, under its deadline.
@@ -152,33 +161,34 @@ func (d *Disk) check(off, n int64) error {
 	return nil
 }
 
-// append logs rec and makes it visible to readers.
+// append makes rec visible to readers and logs it, with all that came before.
 func (d *Disk) append(ctx context.Context, rec *pending) error {
-	cost := rec.cost()
-	if err := d.room.take(ctx, d.fail.halted, cost); err != nil {
+	rec.cost = len(rec.data) + recordCost
+	if err := d.room.take(ctx, d.fail.halted, rec.cost); err != nil {
 		return d.refused("append", err)
 	}
-	seq, err := d.log.AppendShared(ctx, rec.op, uint64(rec.off), uint32(rec.end-rec.off), rec.data)
-	if err != nil {
-		d.room.give(cost)
-		return d.refused("append", err)
-	}
-	rec.seq = seq
 	d.mu.Lock()
 	d.waiting.register(rec)
-	if rec.op == tlog.OpFlush {
-		d.mark = max(d.mark, seq)
-	}
-	ready := d.waiting.ready()
 	d.mu.Unlock()
-	if ready {
-		signal(d.work)
+	err := d.passUpTo(ctx, rec.seq)
+	switch {
+	case err == nil:
+		return nil
+	case mayPass(err):
+		signal(d.taken) // it will be logged yet
+	default:
+		d.mu.Lock()
+		d.waiting.withdraw(rec)
+		d.mu.Unlock()
+		d.room.give(rec.cost)
 	}
-	return nil
+	return d.refused("append", err)
 }
 
-// cost is what the record takes of the budget.
-func (p *pending) cost() int { return len(p.data) + recordCost }
+// mayPass reports whether an error of the log is the caller's only.
+func mayPass(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, client.ErrClosed)
+}
 
 // refused is the caller's error when the log did not do as asked. An error of
 // the log's own, which is permanent, ends writing.

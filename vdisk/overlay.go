@@ -11,12 +11,15 @@ import (
 // pending is one record of the log that the base image may not hold yet. It
 // does not change once it was registered.
 type pending struct {
-	seq  tlog.Sequence
-	op   tlog.Operation
-	off  int64
-	end  int64
-	data []byte // of a write; private to the Disk
-	keep bool   // zeroes that should stay allocated in the base
+	seq       tlog.Sequence
+	op        tlog.Operation
+	off       int64
+	end       int64
+	data      []byte // of a write; the Disk's until the record is applied
+	cost      int    // what it takes of the Disk's room
+	withdrawn bool   // was refused, and is not part of the disk
+	lent      bool   // data is a caller's, who is told when it is not used any more
+	keep      bool   // zeroes that should stay allocated in the base
 }
 
 // extent is the part [off, end) of a record that no newer record hides.

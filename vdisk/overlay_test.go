@@ -52,38 +52,48 @@ func drawRecord(t *rapid.T, seq tlog.Sequence, size int64) *pending {
 	return p
 }
 
-// Any interleaving of writers that come back late, flush acknowledgements,
+// Any interleaving of writers, of what the log takes and makes durable, of
 // applying and reading: readers see the newest registered record everywhere,
-// and the base gets exactly the durable prefix, in order.
+// the log gets every record once, and the base exactly the durable prefix, in
+// order.
 func TestUnappliedAgainstImage(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const size = 600
 		u := startUnapplied(7)
 		base := make(image, size) // what the applier wrote
 		want := make(image, size) // records ≤ applied, in order of sequence
-		var late, back []*pending // not registered yet; registered, not applied
-		next, flushed := tlog.Sequence(8), tlog.Sequence(7)
+		var back []*pending       // registered, not applied
+		last, logged, flushed := tlog.Sequence(7), tlog.Sequence(7), tlog.Sequence(7)
 		t.Repeat(map[string]func(*rapid.T){
-			"append": func(t *rapid.T) {
-				late = append(late, drawRecord(t, next, size))
-				next++
-			},
 			"register": func(t *rapid.T) {
-				if len(late) == 0 {
-					return
+				last++
+				p := drawRecord(t, last, size)
+				p.seq = 0
+				if u.register(p); p.seq != last {
+					t.Fatalf("record %d registered as %d", last, p.seq)
 				}
-				i := rapid.IntRange(0, len(late)-1).Draw(t, "which")
-				u.register(late[i])
-				back = append(back, late[i])
-				late = append(late[:i], late[i+1:]...)
+				back = append(back, p)
+			},
+			"log": func(t *rapid.T) {
+				batch := u.unlogged(make([]*pending, 0, rapid.IntRange(1, 5).Draw(t, "records")))
+				if len(batch) == 0 && logged < last {
+					t.Fatalf("nothing to log of %d to %d", logged+1, last)
+				}
+				for _, p := range batch {
+					if logged++; p.seq != logged {
+						t.Fatalf("record %d is logged as %d", p.seq, logged)
+					}
+				}
+				u.loggedTo(logged)
 			},
 			"flushed": func(t *rapid.T) {
-				s := tlog.Sequence(rapid.Uint64Range(0, uint64(next-1)).Draw(t, "to"))
+				s := tlog.Sequence(rapid.Uint64Range(0, uint64(last)).Draw(t, "to"))
 				u.flushedTo(s)
+				logged = max(logged, s)
 				flushed = max(flushed, s)
 			},
 			"apply": func(t *rapid.T) {
-				batch := u.next(rapid.IntRange(1, 9).Draw(t, "records"), rapid.IntRange(1, size).Draw(t, "bytes"))
+				batch := u.next(nil, rapid.IntRange(1, 9).Draw(t, "records"), rapid.IntRange(1, size).Draw(t, "bytes"))
 				if u.ready() != (len(batch) > 0) {
 					t.Fatalf("ready %v, batch of %d", u.ready(), len(batch))
 				}
@@ -118,7 +128,7 @@ func TestUnappliedAgainstImage(t *testing.T) {
 					t.Fatal("the base is not the disk at the applied record")
 				}
 				got, read := bytes.Clone(base), bytes.Clone(want)
-				for s := u.applied + 1; s < next; s++ {
+				for s := u.applied + 1; s <= last; s++ {
 					for _, p := range back {
 						if p.seq == s {
 							image(read).apply(p)

@@ -12,7 +12,8 @@ func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	var few [16]extent
-	over := d.snapshot(few[:0], off, int64(len(p)))
+	over, pin := d.pinned(few[:0], off, int64(len(p)))
+	defer d.pins.leave(pin)
 	// The base is read once, over all that no record hides: system calls cost
 	// more than the bytes that are then overwritten. A record that moves to the
 	// base meanwhile is in the snapshot, or newer than this read.
@@ -35,10 +36,16 @@ func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// snapshot appends the records' extents in [off, off+n) to buf.
-func (d *Disk) snapshot(buf []extent, off, n int64) []extent {
+// pinned is snapshot for one that reads the records' data, until it leaves.
+func (d *Disk) pinned(buf []extent, off, n int64) ([]extent, pin) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
+	return d.snapshot(buf, off, n), d.pins.enter()
+}
+
+// snapshot appends the records' extents in [off, off+n) to buf. The caller
+// holds mu.
+func (d *Disk) snapshot(buf []extent, off, n int64) []extent {
 	for e := range d.waiting.overlay.within(off, off+n) {
 		buf = append(buf, e)
 	}
@@ -87,7 +94,10 @@ func (d *Disk) Extents(off, n int64, one bool) ([]Extent, error) {
 		return true
 	}
 	end := off + n
-	for _, e := range append(d.snapshot(nil, off, n), extent{end, end, nil}) {
+	d.mu.RLock()
+	over := d.snapshot(nil, off, n)
+	d.mu.RUnlock()
+	for _, e := range append(over, extent{end, end, nil}) {
 		if more, err := d.base.extents(off, e.off, add); err != nil || !more {
 			return out, err
 		}

@@ -1,12 +1,15 @@
 //go:build nbdkit
 
-// The table of callbacks that nbdkit asks for, and what cgo cannot call: C
-// functions with a variable number of arguments. Everything else is in Go.
+// The table of callbacks that nbdkit asks for, what cgo cannot call: C
+// functions with a variable number of arguments, and the way of a write, which
+// takes none into Go. Everything else is in Go.
 
 #define NBDKIT_API_VERSION 2
+#include <errno.h>
 #include <nbdkit-plugin.h>
 
 #include "_cgo_export.h"
+#include "ring.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
@@ -64,6 +67,14 @@ static int do_pread(void *h, void *buf, uint32_t count, uint64_t offset, uint32_
 
 static int do_pwrite(void *h, const void *buf, uint32_t count, uint64_t offset, uint32_t flags) {
   (void)h;
+  switch (tlog_ring_put(buf, count, offset)) {
+  case TLOG_PUT:
+    return flags & NBDKIT_FLAG_FUA ? tlogFlush() : 0;
+  case TLOG_TIMEOUT:
+    nbdkit_error("the log did not make room for a write in time");
+    nbdkit_set_error(EIO);
+    return -1;
+  }
   return tlogWrite((void *)buf, count, offset, flags);
 }
 

@@ -31,6 +31,7 @@ func main() {} // a shared library has none, but Go wants one
 var (
 	settings = newSettings()
 	disk     *vdisk.Disk
+	writes   *intake
 )
 
 // explain gives nbdkit the text of an error.
@@ -78,11 +79,15 @@ func tlogAfterFork() C.int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	d, err := settings.open(ctx, log)
-	if err != nil {
+	var err error
+	if writes, err = openIntake(settings.disk.FlushDeadline); err != nil {
 		leave(err)
 	}
-	disk = d
+	if disk, err = settings.open(ctx, log, writes.returned); err != nil {
+		leave(err)
+	}
+	go writes.run(disk)
+	go writes.refuseWhen(disk.Halted())
 	settings.announce(disk.Session())
 	return 0
 }
@@ -92,6 +97,8 @@ func tlogUnload() {
 	if disk == nil {
 		return
 	}
+	writes.shut()
+	writes.handOver(disk)
 	ctx, cancel := context.WithTimeout(context.Background(), settings.disk.FlushDeadline)
 	defer cancel()
 	if err := disk.Close(ctx); err != nil {
@@ -102,44 +109,52 @@ func tlogUnload() {
 //export tlogSize
 func tlogSize() C.int64_t { return C.int64_t(disk.Size()) }
 
+// current is the disk with all that was acknowledged.
+func current() *vdisk.Disk {
+	writes.handOver(disk)
+	return disk
+}
+
 //export tlogRead
 func tlogRead(buf unsafe.Pointer, count C.uint32_t, offset C.uint64_t) C.int {
-	_, err := disk.ReadAt(unsafe.Slice((*byte)(buf), int(count)), int64(offset))
+	_, err := current().ReadAt(unsafe.Slice((*byte)(buf), int(count)), int64(offset))
 	return answer(err)
 }
 
+// tlogWrite takes what the ring refuses.
+//
 //export tlogWrite
 func tlogWrite(buf unsafe.Pointer, count C.uint32_t, offset C.uint64_t, flags C.uint32_t) C.int {
 	ctx := context.Background()
-	return fua(ctx, flags, disk.WriteAt(ctx, unsafe.Slice((*byte)(buf), int(count)), int64(offset)))
+	return fua(ctx, flags, current().WriteAt(ctx, unsafe.Slice((*byte)(buf), int(count)), int64(offset)))
 }
 
 //export tlogFlush
-func tlogFlush() C.int { return answer(disk.Flush(context.Background())) }
+func tlogFlush() C.int { return answer(current().Flush(context.Background())) }
 
 //export tlogTrim
 func tlogTrim(count C.uint32_t, offset C.uint64_t, flags C.uint32_t) C.int {
 	ctx := context.Background()
-	return fua(ctx, flags, disk.Trim(ctx, int64(offset), int64(count)))
+	return fua(ctx, flags, current().Trim(ctx, int64(offset), int64(count)))
 }
 
 //export tlogZero
 func tlogZero(count C.uint32_t, offset C.uint64_t, flags C.uint32_t) C.int {
 	ctx := context.Background()
-	return fua(ctx, flags, disk.Zero(ctx, int64(offset), int64(count), flags&C.NBDKIT_FLAG_MAY_TRIM != 0))
+	return fua(ctx, flags, current().Zero(ctx, int64(offset), int64(count), flags&C.NBDKIT_FLAG_MAY_TRIM != 0))
 }
 
 // fua answers a request, after a flush if it asked for force unit access.
 func fua(ctx context.Context, flags C.uint32_t, err error) C.int {
 	if err == nil && flags&C.NBDKIT_FLAG_FUA != 0 {
-		err = disk.Flush(ctx)
+		err = current().Flush(ctx)
 	}
 	return answer(err)
 }
 
 //export tlogExtents
 func tlogExtents(count C.uint32_t, offset C.uint64_t, flags C.uint32_t, to *C.struct_nbdkit_extents) C.int {
-	extents, err := disk.Extents(int64(offset), int64(count), flags&C.NBDKIT_FLAG_REQ_ONE != 0)
+	extents, err := current().Extents(int64(offset), int64(count), flags&C.NBDKIT_FLAG_REQ_ONE != 0)
 	if err != nil {
 		return answer(err)
 	}

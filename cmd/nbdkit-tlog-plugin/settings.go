@@ -76,10 +76,11 @@ func (p *parameters) check() error {
 	return p.storage.ReadConfig(p.flags)
 }
 
-// open attaches to the vdisk.
-func (p *parameters) open(ctx context.Context, log *slog.Logger) (*vdisk.Disk, error) {
+// open attaches to the vdisk. returned is told which of the writes that the disk
+// accepts it does not use any more.
+func (p *parameters) open(ctx context.Context, log *slog.Logger, returned func(writes int)) (*vdisk.Disk, error) {
 	cfg := p.disk
-	cfg.Logger = log
+	cfg.Logger, cfg.Returned = log, returned
 	if p.storage.Given() {
 		past := &past{storage: &p.storage, vdisk: cfg.Vdisk, log: log}
 		cfg.CatchUp, cfg.Rebuild = past.catchUp, past.rebuild

@@ -1,0 +1,74 @@
+//go:build nbdkit
+
+package main
+
+/*
+#include "ring.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"tlog/vdisk"
+)
+
+// intakeBytes bounds the acknowledged writes that the base does not hold yet.
+const intakeBytes = 16 << 20
+
+// intake brings acknowledged writes from the ring in ring.h to the disk. Every
+// callback but that of a write has the ring handed over first: what it does
+// comes after all that was acknowledged before.
+type intake struct {
+	mu     sync.Mutex // held while writes move, so that they stay in order
+	taken  [512]C.struct_tlog_write
+	writes [512]vdisk.Write
+}
+
+// openIntake makes the ring. A write that finds no room for so long fails.
+func openIntake(patience time.Duration) (*intake, error) {
+	if errno := C.tlog_ring_init(intakeBytes, C.uint32_t(min(patience.Milliseconds(), 1<<31))); errno != 0 {
+		return nil, fmt.Errorf("memory for writes: %w", syscall.Errno(errno))
+	}
+	return &intake{}, nil
+}
+
+// returned is a vdisk.Config's Returned.
+func (in *intake) returned(writes int) { C.tlog_ring_done(C.int(writes)) }
+
+// handOver gives the disk all that is in the ring.
+func (in *intake) handOver(d *vdisk.Disk) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for {
+		n := int(C.tlog_ring_take(&in.taken[0], C.int(len(in.taken))))
+		for i := range in.taken[:n] {
+			w := &in.taken[i]
+			in.writes[i] = vdisk.Write{Offset: int64(w.offset), Data: unsafe.Slice((*byte)(w.data), int(w.count))}
+		}
+		d.Accept(in.writes[:n])
+		if n < len(in.taken) {
+			return
+		}
+	}
+}
+
+// run hands writes over as they come, until the ring is shut.
+func (in *intake) run(d *vdisk.Disk) {
+	for C.tlog_ring_wait() == 0 {
+		in.handOver(d)
+	}
+}
+
+// refuseWhen shuts the ring when the disk takes no more writes: the callback
+// then asks the disk, which says why.
+func (in *intake) refuseWhen(halted <-chan struct{}) {
+	<-halted
+	in.shut()
+}
+
+func (in *intake) shut() { C.tlog_ring_shut() }
