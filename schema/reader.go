@@ -8,10 +8,9 @@ import (
 	"tlog"
 )
 
-// Sizes of a Reader's buffer, in bytes. It starts small, since most
-// connections of a server are idle, and grows while small messages fill it. A
-// large frame makes it read small portions again: what follows goes straight
-// to where it belongs instead of being copied.
+// Sizes of what a Reader reads ahead, in bytes. It starts small and grows while
+// small messages fill it. A large frame makes it read small portions again: what
+// follows goes straight to where it belongs instead of being copied.
 const (
 	minWindow  = 4 << 10
 	maxWindow  = 64 << 10
@@ -26,16 +25,20 @@ const (
 // the stream is unknown, and the Reader must not be used again.
 type Reader struct {
 	r          io.Reader
-	buf        []byte
-	start, end int  // what is buffered
-	window     int  // how much the next fill may read
-	inside     bool // a type byte was read, and its frame not yet
+	late       *lateReader // of r; nil: it cannot
+	buf        []byte      // nil: none is held
+	start, end int         // what is buffered
+	window     int         // how much the next fill may read
+	inside     bool        // a type byte was read, and its frame not yet
 }
 
-// NewReader reads from r through a buffer of its own, which it allocates when
-// the first bytes are wanted; large bodies go straight from r into the
-// caller's buffer.
-func NewReader(r io.Reader) *Reader { return &Reader{r: r, window: minWindow} }
+// NewReader reads from r through a buffer, which a connection holds only while
+// something is in it; large bodies go straight from r into the caller's buffer.
+func NewReader(r io.Reader) *Reader {
+	n := &Reader{r: r, window: minWindow}
+	n.late = newLateReader(r, n)
+	return n
+}
 
 // Type reads the type byte ahead of a client message; io.EOF, as it is, when
 // the peer ended the stream between messages.
@@ -139,7 +142,7 @@ func (r *Reader) need(n int) error {
 	}
 	r.compact()
 	for idle := 0; r.end < n; {
-		m, err := r.r.Read(r.buf[r.end:max(r.window, n)])
+		m, err := r.fill(n)
 		r.end += m
 		if r.end >= n {
 			return nil
@@ -159,8 +162,21 @@ func (r *Reader) need(n int) error {
 	return nil
 }
 
+// fill reads once, behind what is buffered.
+func (r *Reader) fill(n int) (int, error) {
+	if r.late != nil && r.end == 0 {
+		return r.late.read()
+	}
+	return r.r.Read(r.buf[r.end:max(r.window, n)])
+}
+
 // compact moves what is buffered to the front of a buffer of the window's size.
 func (r *Reader) compact() {
+	if r.late != nil {
+		r.end = copy(r.buf, r.buf[r.start:r.end])
+		r.start = 0
+		return
+	}
 	buf := r.buf
 	if len(buf) < r.window {
 		buf = make([]byte, r.window)
