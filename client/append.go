@@ -47,7 +47,7 @@ func (c *Client) append(ctx context.Context, op tlog.Operation, offset uint64, s
 		return 0, fmt.Errorf("client: append: %w", err)
 	}
 	if copied {
-		c.memory.used(s, len(data))
+		c.memory.used(s, len(data), &c.mu)
 	}
 	return s, nil
 }

@@ -81,6 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	c := &Client{
 		cfg:      cfg,
 		turn:     make(chan struct{}, 1),
+		memory:   memory{most: cfg.WindowBytes},
 		core:     window.New(cfg.core()),
 		waiting:  make(map[uint64]chan struct{}),
 		hangup:   func(error) {},

@@ -173,6 +173,14 @@ func DecodeWelcome(frame []byte) (Welcome, error) {
 
 // DecodeResponse decodes a framed TlogResponse of either version.
 func DecodeResponse(frame []byte) (Response, error) {
+	var r Response
+	if canonicalResponse(frame, &r) {
+		return r, nil
+	}
+	return otherResponse(frame)
+}
+
+func otherResponse(frame []byte) (Response, error) {
 	root, err := open(frame, MaxResponse)
 	if err != nil {
 		return Response{}, malformed("response", err)
@@ -208,6 +216,13 @@ func DecodeResponse(frame []byte) (Response, error) {
 // DecodeCommand decodes a framed Command; the type is the one inside, which the
 // caller compares with the type byte.
 func DecodeCommand(frame []byte) (MessageType, uint64, error) {
+	if t, seq, ok := canonicalCommand(frame); ok {
+		return t, seq, nil
+	}
+	return otherCommand(frame)
+}
+
+func otherCommand(frame []byte) (MessageType, uint64, error) {
 	root, err := open(frame, MaxCommand)
 	if err != nil {
 		return 0, 0, malformed("command", err)
