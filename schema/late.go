@@ -2,6 +2,7 @@ package schema
 
 import (
 	"io"
+	"net"
 	"sync"
 	"syscall"
 )
@@ -20,13 +21,19 @@ type lateReader struct {
 	err  error
 }
 
-// newLateReader is nil if r is no connection of the operating system.
+// newLateReader is nil if r is not a socket of the operating system itself: what
+// wraps one (TLS, a meter, a faulty network of a test) has a Read of its own,
+// which must not be passed by, though it may lend its socket's other methods.
 func newLateReader(r io.Reader, from *Reader) *lateReader {
-	c, ok := r.(syscall.Conn)
-	if !ok || !canReadLate {
+	switch r.(type) {
+	case *net.TCPConn, *net.UnixConn:
+	default:
 		return nil
 	}
-	raw, err := c.SyscallConn()
+	if !canReadLate {
+		return nil
+	}
+	raw, err := r.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return nil
 	}

@@ -68,6 +68,30 @@ func TestIdleReaderHoldsNoBuffer(t *testing.T) {
 	}
 }
 
+// wrapped is a connection with a Read of its own, and all else of a socket.
+type wrapped struct {
+	*net.TCPConn
+	reads int
+}
+
+func (w *wrapped) Read(b []byte) (int, error) {
+	w.reads++
+	return w.TCPConn.Read(b)
+}
+
+// Who wraps a connection sees everything that is read from it.
+func TestWrappedConnectionIsNotPassedBy(t *testing.T) {
+	a, b := connected(t)
+	w := &wrapped{TCPConn: b.(*net.TCPConn)}
+	r := NewReader(w)
+	if _, err := a.Write(AppendCommand(nil, MsgForceFlush, 7)); err != nil {
+		t.Fatal(err)
+	}
+	if readCommand(t, r, 7); w.reads == 0 {
+		t.Error("read behind the back of a connection's own Read")
+	}
+}
+
 func readCommand(t *testing.T, r *Reader, want uint64) {
 	t.Helper()
 	typ, err := r.Type()
