@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+
+	"tlog"
 )
 
 // keySize is the length in bytes of every secret key here.
@@ -48,6 +50,33 @@ func keyID(label string, secret *[keySize]byte) uint64 {
 		panic("crypto: internal error: " + err.Error()) // only for impossible lengths
 	}
 	return binary.BigEndian.Uint64(b)
+}
+
+// derived are the one-time keys of one sealing.
+type derived struct {
+	aes        [keySize]byte
+	mac        [keySize]byte
+	commitment [32]byte
+}
+
+// derive is HKDF-SHA256 (RFC 5869) of the data key with the sealing's salt and
+// info = label ‖ vdisk UUID ‖ position, big-endian: 96 bytes. The commitment is
+// the last third of it, so it binds the salt, vdisk and position with the key.
+// It is the reader's; the sealer's is keyed.derive, without garbage.
+func (k *DataKey) derive(salt *[32]byte, vdisk tlog.UUID, pos tlog.Position) *derived {
+	info := make([]byte, 0, len(labelSeal)+len(vdisk)+8)
+	info = append(info, labelSeal...)
+	info = append(info, vdisk[:]...)
+	info = binary.BigEndian.AppendUint64(info, uint64(pos))
+	b, err := hkdf.Key(sha256.New, k.secret[:], salt[:], string(info), 2*keySize+32)
+	if err != nil {
+		panic("crypto: internal error: " + err.Error())
+	}
+	var d derived
+	copy(d.aes[:], b)
+	copy(d.mac[:], b[keySize:])
+	copy(d.commitment[:], b[2*keySize:])
+	return &d
 }
 
 // tagSize is what the AEAD adds to a payload.

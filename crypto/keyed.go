@@ -8,16 +8,10 @@ import (
 	"tlog"
 )
 
-// derived are the one-time keys of one sealing.
-type derived struct {
-	aes        [keySize]byte
-	mac        [keySize]byte
-	commitment [32]byte
-}
-
-// keyed computes HMAC-SHA256 (RFC 2104), and HKDF with it, without garbage: the
-// standard library's make some thirty objects for the keys of one sealing. A
-// test compares the results. It belongs to one goroutine at a time.
+// keyed computes HMAC-SHA256 (RFC 2104), and HKDF with it, for sealing, without
+// garbage: docs/decisions/0006 says why this is not the standard library's. Open
+// uses that, so whatever is read proves the two to agree; a test does, too. It
+// belongs to one goroutine at a time.
 type keyed struct {
 	sha   hash.Hash
 	block [sha256.BlockSize]byte // key, masked
@@ -55,9 +49,7 @@ func (k *keyed) forget() {
 	clear(k.text)
 }
 
-// derive is HKDF-SHA256 (RFC 5869) of the data key with the sealing's salt and
-// info = label ‖ vdisk UUID ‖ position, big-endian: 96 bytes. The commitment is
-// the last third of it, so it binds the salt, vdisk and position with the key.
+// derive is DataKey.derive.
 func (k *keyed) derive(key *DataKey, salt *[32]byte, vdisk tlog.UUID, pos tlog.Position) derived {
 	secret := k.mac(salt[:], key.secret[:])
 	var d derived

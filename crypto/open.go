@@ -127,16 +127,16 @@ func open(key *DataKey, s *Stored, data []byte) ([]byte, error) {
 	if want := int(h.K) * ShardLength(h.StoredLength, h.K); len(data) != want {
 		return nil, fmt.Errorf("%d bytes of data shards, want %d", len(data), want)
 	}
-	k := newKeyed()
-	d := k.derive(key, &h.Salt, h.Vdisk, h.Position)
+	d := key.derive(&h.Salt, h.Vdisk, h.Position)
 	// The key has the id that the header names, so it is the right one, and
 	// what does not fit it was changed.
 	if subtle.ConstantTimeCompare(d.commitment[:], h.Commitment[:]) != 1 {
 		return nil, errors.New("salt or key commitment was changed")
 	}
 	end := len(s.Head) - hashSize
-	mac := k.mac(d.mac[:], s.Head[:end])
-	if !hmac.Equal(mac[:], s.Head[end:]) {
+	mac := hmac.New(sha256.New, d.mac[:])
+	mac.Write(s.Head[:end])
+	if !hmac.Equal(mac.Sum(nil), s.Head[end:]) {
 		return nil, errors.New("header was changed: its MAC does not fit")
 	}
 	sealed := int(h.StoredLength) + tagSize
