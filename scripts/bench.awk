@@ -1,6 +1,7 @@
 # Makes a table of the benchmarks of test/bench. S is what the stages of the
 # path cost alone, in seconds of processor time for a GB of records; S/measured
-# says how much of what the path costs is the stages themselves.
+# says how much of what the path costs is the stages themselves. Fail-over and
+# the spare are not rows of it: an operation of theirs starts servers too.
 
 function value(unit,    i) {
 	for (i = 3; i < NF; i += 2)
@@ -20,6 +21,14 @@ function row(name, us, mbs, cpu, redis, allocs, calls, p50, p99) {
 	name = $1
 	sub(/^Benchmark/, "", name)
 	sub(/-[0-9]+$/, "", name)
+	if (name == "Failover") {
+		failovers = $2; first50 = value("p50-µs"); first99 = value("p99-µs")
+		next
+	}
+	if (name == "Spare") {
+		whole = value("whole-p99-µs"); dead = value("dead-p99-µs"); ratio = value("ratio")
+		next
+	}
 	n++
 	names[n] = name
 	ns[name] = value("ns/op"); mb[name] = value("MB/s"); used[name] = value("cpu-s/GB"); redis[name] = value("redis-cpu-s/GB")
@@ -28,7 +37,7 @@ function row(name, us, mbs, cpu, redis, allocs, calls, p50, p99) {
 }
 
 END {
-	if (n == 0) {
+	if (n == 0 && failovers == 0) {
 		print "bench: no results" > "/dev/stderr"
 		exit 1
 	}
@@ -50,4 +59,8 @@ END {
 		got = used[path] + redis[path]
 		if (got > 0) printf "%-20s %9.2f %9.2f %9.2f\n", "store=" kinds[i], sum, got, sum / got
 	}
+	if (failovers > 0)
+		printf "\nkill -9 of the owner to the first FlushOK of the next server: p50 %.0f ms, p99 %.0f ms, %d times\n", first50 / 1000, first99 / 1000, failovers
+	if (ratio > 0)
+		printf "p99 of a flush with one of seven servers dead: %.0f µs, with all %.0f µs, ratio %.2f (promised: below 3)\n", dead, whole, ratio
 }

@@ -30,10 +30,10 @@ func (t *tool) replaceCommand() *cobra.Command {
 		Long: "NEW is the address of an empty Redis; without it, the server is meant that is empty now at\n" +
 			"its old address, or, of an embedded store, the directory that is gone and is made again.\n" +
 			"STORAGE lists the pool as it is so far. Servers go on writing meanwhile, and load the new\n" +
-			"list of servers by themselves; one with a new address they meet when they are started with\n" +
-			"it. The old server never votes again: wipe it before it is used for anything else.\n" +
-			"The new one votes when all logs are repaired: tlogserver repairs those it serves, tlogctl\n" +
-			"repair --all the others.",
+			"list of servers by themselves; one with a new address they meet when it is in their\n" +
+			"configuration file and they get SIGHUP, or are started again. The old server never votes\n" +
+			"again: wipe it before it is used for anything else. The new one votes when all logs are\n" +
+			"repaired: tlogserver repairs those it serves, tlogctl repair --all the others.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return r.run(cmd.Context(), args, cmd.OutOrStdout())

@@ -107,7 +107,7 @@ func (m *Machine) rechecked(e Rechecked) {
 	case e.Problem != "":
 		m.refuse(e.Attach.Conn, refusal(tlog.HandshakeUnavailable, "%s", e.Problem))
 	case e.Head.Generation > known && !m.dead:
-		r := refusal(tlog.HandshakeMoved, "another server has taken the vdisk over")
+		r := refusal(tlog.HandshakeMoved, "another server has taken the vdisk over; try again, another server first")
 		m.refuse(e.Attach.Conn, r)
 		m.failed(Failed{r.Status, r.Message})
 	default:
