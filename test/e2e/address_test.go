@@ -50,6 +50,7 @@ func TestNewAddress(t *testing.T) {
 	}
 	p.joining(t, false)
 	m := s.mark("disk.img")
+	s.unfailed()
 	s.stopAll(t)
 	p.clean(t)
 	p.lose(t, used[1], used[2])

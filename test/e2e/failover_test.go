@@ -102,6 +102,7 @@ func TestFailover(t *testing.T) {
 		t.Error("fio never finished a round")
 	}
 	m := s.mark("disk.img")
+	s.unfailed()
 	if code := s.disk.stop(); code != 0 {
 		t.Errorf("tlognbd ended with code %d", code)
 	}

@@ -189,6 +189,7 @@ func repairRedis(t *testing.T, s *stack, rolledBack, rotten, wiped int) moment {
 		return nil
 	})
 	last = s.mark("last.img")
+	s.unfailed()
 	s.stopAll(t)
 	p.clean(t)
 	return last

@@ -24,7 +24,6 @@ func TestSpare(t *testing.T) {
 		load := start(t, "fio", "--name="+what, "--ioengine=nbd", "--uri="+uri(s.socket), "--bs=16k", "--rw=randwrite", "--size=8m",
 			"--iodepth=4", "--time_based", "--runtime=6s", "--fsync=4", "--verify=crc32c", "--verify_state_save=0")
 		harm()
-		s.writeByte("7")
 		<-load.done
 		heal()
 		if load.err != nil {
@@ -34,6 +33,7 @@ func TestSpare(t *testing.T) {
 	under("frozen", frozen.Freeze, frozen.Thaw)
 	under("killed", killed.Kill, func() { killed.Restart() })
 	under("wiped", func() { wiped.Do("FLUSHALL") }, func() {})
+	s.unfailed()
 	run(t, "qemu-io", "-f", "raw", "-c", "flush", uri(s.socket))
 	image, _ := restore(t, p, "latest")
 	equal(t, image, s.image("disk.img"))
