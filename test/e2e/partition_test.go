@@ -139,10 +139,14 @@ func TestPartition(t *testing.T) {
 		if ok, got := a.answers(2); ok {
 			t.Errorf("the server that was cut off acknowledged a record: %v", got)
 		}
-		for range 3 {
-			n.refused(addrs[0], b.again(alice))
+		eventually(t, "the server that is cut off tries to take the vdisk over", func() error {
+			w := n.refused(addrs[0], b.again(alice))
 			b.write("still acknowledged")
-		}
+			if !strings.Contains(w.Message, "4 of 7 shard servers answer") {
+				return errors.New(w.Message)
+			}
+			return nil
+		})
 		n.plug(0, 1)
 		n.whole(p, addrs, b)
 	})
@@ -168,11 +172,13 @@ func newPartition(t *testing.T) (n *network, p *pool, addrs [2]string, a *peer) 
 }
 
 // refused says hello to a server that is cut off.
-func (n *network) refused(addr string, h schema.Hello) {
+func (n *network) refused(addr string, h schema.Hello) schema.Welcome {
 	n.t.Helper()
-	if w := greet(n.t, addr, h).welcome; w.Status != tlog.HandshakeUnavailable && w.Status != tlog.HandshakeMoved {
+	w := greet(n.t, addr, h).welcome
+	if w.Status != tlog.HandshakeUnavailable && w.Status != tlog.HandshakeMoved {
 		n.t.Errorf("the server that is cut off: %v: %s", w.Status, w.Message)
 	}
+	return w
 }
 
 // whole goes back to the first server, with all cables in.
