@@ -82,6 +82,7 @@ type Case struct {
 	Lost        int   // shard servers that are lost; ModeRestore
 	FlushEvery  int   // writes for a flush; ModeFio; 0: none
 	Shared      bool  // the client takes data without a copy
+	Once        bool  // in the first turn only: no target hangs on it
 }
 
 // Modes that are not a Load's.
@@ -104,7 +105,7 @@ type Report struct {
 	Stages  Costs // medians of those of 4 KiB records, 256 an aggregation, incompressible
 }
 
-// Run measures cases, each once in every turn.
+// Run measures cases, each once in every turn, or in the first turn only.
 func Run(ctx context.Context, cfg Config, cases []Case) (_ *Report, err error) {
 	h := &Harness{cfg: cfg.withDefaults()}
 	if h.dir, err = os.MkdirTemp(h.cfg.Dir, "tlog-bench-"); err != nil {
@@ -116,12 +117,15 @@ func Run(ctx context.Context, cfg Config, cases []Case) (_ *Report, err error) {
 	for turn := range h.cfg.Runs {
 		h.turn = make(map[string]Costs)
 		for i, c := range cases {
+			r.Results[i].Case = c
+			if c.Once && turn > 0 {
+				continue
+			}
 			_, _ = fmt.Fprintf(h.cfg.Progress, "turn %d of %d: %s\n", turn+1, h.cfg.Runs, c.Name)
 			v, err := h.measure(ctx, c)
 			if err != nil {
 				return nil, fmt.Errorf("bench: %s: %w", c.Name, err)
 			}
-			r.Results[i].Case = c
 			r.Results[i].Turns = append(r.Results[i].Turns, v)
 		}
 		c, err := h.stages(Case{Record: 4 << 10, Aggregation: 256, Data: DataRandom})

@@ -3,7 +3,9 @@ package bench
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strconv"
+	"time"
 
 	"tlog/internal/bench/proc"
 )
@@ -49,17 +51,18 @@ func (s *stack) end(failed bool) error {
 // sample is what server and store have used so far.
 type sample struct {
 	server, store proc.Usage
+	machine       time.Duration
 	runtime       runtimeNumbers
 }
 
-func (s *stack) sample(ctx context.Context) (a sample, err error) {
-	if a.runtime, err = s.server.runtime(ctx); err != nil {
-		return a, err
-	}
+func (s *stack) sample() (a sample, err error) {
 	if a.server, err = proc.Of(s.server.pid()); err != nil {
 		return a, err
 	}
-	a.store, err = proc.Of(s.pids()...)
+	if a.store, err = proc.Of(s.pids()...); err != nil {
+		return a, err
+	}
+	a.machine, err = proc.Machine()
 	return a, err
 }
 
@@ -74,26 +77,25 @@ func (h *Harness) drive(ctx context.Context, s *stack, l Load, v Values) (o Outc
 			c.kill()
 		}
 	}()
-	before, err := s.sample(ctx)
+	numbers, err := s.server.runtime(ctx)
 	if err != nil {
 		return o, err
 	}
+	before, err := s.sample()
+	if err != nil {
+		return o, err
+	}
+	before.runtime = numbers
 	if o, err = c.measure(); err != nil {
 		return o, err
 	}
-	server, err := proc.Of(s.server.pid())
+	after, err := s.sample()
 	if err != nil {
 		return o, err
 	}
-	store, err := proc.Of(s.pids()...)
-	if err != nil {
+	if after.runtime, err = s.server.runtime(ctx); err != nil {
 		return o, err
 	}
-	after, err := s.sample(ctx)
-	if err != nil {
-		return o, err
-	}
-	after.server, after.store = server, store
 	if _, v["rss_server"], err = memoryMiB(s.server.pid()); err != nil {
 		return o, err
 	}
@@ -115,6 +117,8 @@ func (v Values) count(o *Outcome, before, after *sample, asking float64) {
 		v["cpu_store"] = perGB(store.CPU, o.Bytes)
 		v["cpu"] += v["cpu_store"]
 	}
+	others := (after.machine - before.machine - o.CPU - server.CPU - store.CPU).Seconds()
+	v["others"] = max(others, 0) / o.Seconds / float64(runtime.NumCPU())
 	v["allocs_client"], v["calls_client"] = float64(o.Allocs)/n, float64(o.Calls)/n
 	// Between the two numbers are the end of one question and the begin of another.
 	allocs := after.runtime.allocs - before.runtime.allocs - asking

@@ -31,7 +31,7 @@ func (r *Report) Text(w io.Writer) error {
 		metrics string
 		has     string
 	}{
-		{"throughput", "mbps ops cpu cpu_client cpu_server cpu_store s r_cpu r_mbps bare_mbps ratio", "r_mbps"},
+		{"throughput", "mbps ops cpu cpu_client cpu_server cpu_store s r_cpu r_mbps bare_mbps ratio others", "r_mbps"},
 		{"steady state", "rss_client rss_server allocs_client allocs_server gc_server calls_client calls_server", "allocs_server"},
 		{"latency, µs", "recv_p50 recv_p99 flush_p50 flush_p99 bare_p50 bare_p99 ratio_p50 ratio_p99", "flush_p50"},
 		{"NBD", "ops mbps cpu bare_ops ratio flush_p50 flush_p99 bare_p50 bare_p99", "bare_ops"},
@@ -40,9 +40,23 @@ func (r *Report) Text(w io.Writer) error {
 	} {
 		errs = append(errs, r.table(w, g.title, strings.Fields(g.metrics), g.has))
 	}
+	if x := r.others(); x > 0.1 {
+		say("others used %.0f %% of this machine meanwhile: R_cpu and allocations hold, MB/s, R_mbps and latencies are also theirs\n\n", 100*x)
+	}
 	errs = append(errs, r.TargetsText(w))
 	say("%s\n", r.LastLine())
 	return errors.Join(errs...)
+}
+
+// others is the part of the machine that others used, in the median of the cases.
+func (r *Report) others() float64 {
+	var list []float64
+	for i := range r.Results {
+		if x, ok := r.Results[i].Medians["others"]; ok {
+			list = append(list, x)
+		}
+	}
+	return Median(list)
 }
 
 // table is the metrics of the results that have one of them.

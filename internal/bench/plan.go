@@ -27,7 +27,8 @@ type Growth struct {
 	Restored int64   // bytes of those of the suite restore
 }
 
-// Plan are the cases of the named suites; of all, if none is named.
+// Plan are the cases of the named suites; if none is named of all, but what no
+// target hangs on is measured once.
 func Plan(names []string, g Growth) ([]Case, error) {
 	for _, name := range names {
 		if !slices.Contains(Suites, name) {
@@ -36,8 +37,14 @@ func Plan(names []string, g Growth) ([]Case, error) {
 	}
 	var cases []Case
 	for _, suite := range Suites {
-		if len(names) == 0 || slices.Contains(names, suite) {
+		switch {
+		case slices.Contains(names, suite):
 			cases = append(cases, suiteCases(suite, &g)...)
+		case len(names) == 0:
+			for _, c := range suiteCases(suite, &g) {
+				c.Once = !slices.Contains(TargetSuites, suite)
+				cases = append(cases, c)
+			}
 		}
 	}
 	return cases, nil

@@ -46,6 +46,7 @@ var metrics = []metric{
 	{"recv_p99", "µs", 0, "RecvOK"},
 	{"flush_p50", "µs", 0, "FlushOK, or NBD FLUSH"},
 	{"flush_p99", "µs", 0, "FlushOK, or NBD FLUSH"},
+	{"others", "", 2, "part of the machine that was used by others"},
 	{"seconds", "s", 2, "of it all"},
 }
 

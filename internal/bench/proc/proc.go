@@ -56,8 +56,7 @@ func of(pid int) (Usage, error) {
 		return Usage{}, fmt.Errorf("proc: process %d: %w", pid, err)
 	}
 	calls, err := calls(strconv.Itoa(pid))
-	const perSecond = 100 // USER_HZ, on all that Go runs on
-	return Usage{time.Duration(ticks) * (time.Second / perSecond), calls}, err
+	return Usage{time.Duration(ticks) * tick, calls}, err
 }
 
 // ticks is utime and stime of a stat line.
@@ -87,6 +86,32 @@ func Memory(pid int) (now, peak int64, err error) {
 	v, err := values(fmt.Sprintf("/proc/%d/status", pid), "VmRSS", "VmHWM")
 	return v[0] << 10, v[1] << 10, err
 }
+
+// Machine is the processor time that everything on this machine has used, of
+// all processors together.
+func Machine() (time.Duration, error) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, fmt.Errorf("proc: %w", err)
+	}
+	line, _, _ := strings.Cut(string(stat), "\n")
+	fields := strings.Fields(line) // cpu user nice system idle iowait irq softirq steal …
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return 0, fmt.Errorf("proc: /proc/stat begins with %q", line)
+	}
+	sum := int64(0)
+	for _, i := range []int{1, 2, 3, 6, 7, 8} {
+		n, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("proc: /proc/stat: %w", err)
+		}
+		sum += n
+	}
+	return time.Duration(sum) * tick, nil
+}
+
+// tick is USER_HZ's, on all that Go runs on.
+const tick = 10 * time.Millisecond
 
 // values reads two numbers of a file of lines "name: number …".
 func values(path, first, second string) (v [2]int64, err error) {

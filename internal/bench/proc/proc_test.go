@@ -52,6 +52,9 @@ func TestOwn(t *testing.T) {
 	if err != nil || now < 1<<20 || peak < now {
 		t.Errorf("memory %d, at most %d, %v", now, peak, err)
 	}
+	if all, err := Machine(); err != nil || all < own.CPU-30*time.Millisecond {
+		t.Errorf("the machine used %v, %v; this process %v", all, err, own.CPU)
+	}
 	if _, err := Of(-1); err == nil {
 		t.Error("found a process that there is none of")
 	}
