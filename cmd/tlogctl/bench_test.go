@@ -30,7 +30,7 @@ func TestBenchCases(t *testing.T) {
 		{[]string{"stream"}, "stream-null-4K-256-blake2b-random", 4},
 		{[]string{"sync", "--store", "file", "--record", "64K"}, "sync-file-64K-256-blake2b-random-depth1", 2},
 		{[]string{"stream", "--store", "null", "--hash", "blake2b,sha256", "--data", "db", "--vdisks", "1,10"}, "stream-null-4K-256-blake2b-db", 4},
-		{[]string{"vdisks", "--vdisks", "7"}, "vdisks-7", 2},
+		{[]string{"vdisks", "--vdisks", "7"}, "vdisks-7", 1},
 		{[]string{"open", "--log-length", "1M"}, "open-redis-1M", 4},
 		{[]string{"restore"}, "restore", 3},
 	} {

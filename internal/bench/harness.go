@@ -89,6 +89,7 @@ type Case struct {
 const (
 	ModeRestore = "restore" // tlogctl restore
 	ModeOpen    = "open"    // tlogctl info: what opening a log costs
+	ModeFair    = "fair"    // writers that flush, alone and beside a stream of another vdisk
 	ModeFio     = "fio"     // fio through tlognbd, and through nbdkit's file plugin
 )
 
@@ -156,6 +157,8 @@ func (h *Harness) measure(ctx context.Context, c Case) (Values, error) {
 		return h.restore(ctx, c)
 	case ModeOpen:
 		return h.open(ctx, c)
+	case ModeFair:
+		return h.fair(ctx, c)
 	case ModeFio:
 		return h.fio(ctx, c)
 	}

@@ -18,6 +18,7 @@ import (
 type Load struct {
 	Mode   string // ModeStream, …
 	Server string
+	Name   string // of the vdisks, with a number behind; empty: bench
 	Vdisks int    // 0: 1
 	Record int    // bytes of a record's data
 	Hash   string // blake2b or sha256

@@ -29,22 +29,25 @@ func (r *Report) Text(w io.Writer) error {
 	for _, g := range []struct {
 		title   string
 		metrics string
-		has     string
+		has     string // a metric that the cases of the table have
+		mode    string // of them; empty: any
 	}{
-		{"throughput", "mbps ops cpu cpu_client cpu_server cpu_store s r_cpu r_mbps bare_mbps ratio others", "r_mbps"},
-		{"steady state", "rss_client rss_server allocs_client allocs_server gc_server calls_client calls_server", "allocs_server"},
-		{"latency, µs", "recv_p50 recv_p99 flush_p50 flush_p99 bare_p50 bare_p99 ratio_p50 ratio_p99", "flush_p50"},
-		{"NBD", "ops mbps cpu bare_ops ratio flush_p50 flush_p99 bare_p50 bare_p99", "bare_ops"},
-		{"tlogctl", "seconds mbps rss_client", "seconds"},
-		{"idle vdisks", "rss_server rss_idle", "rss_idle"},
+		{"throughput", "mbps ops cpu cpu_client cpu_server cpu_store s r_cpu r_mbps bare_mbps ratio others", "r_mbps", ""},
+		{"steady state", "rss_client rss_server allocs_client allocs_server gc_server calls_client calls_server", "allocs_server", ""},
+		{"latency, µs", "recv_p50 recv_p99 flush_p50 flush_p99 bare_p50 bare_p99 ratio_p50 ratio_p99", "flush_p50", ""},
+		{"NBD", "ops mbps cpu bare_ops ratio flush_p50 flush_p99 bare_p50 bare_p99", "ops", ModeFio},
+		{"tlogctl", "seconds mbps rss_client", "seconds", ""},
+		{"idle vdisks", "rss_server rss_idle", "rss_idle", ""},
 	} {
-		errs = append(errs, r.table(w, g.title, strings.Fields(g.metrics), g.has))
+		errs = append(errs, r.table(w, g.title, strings.Fields(g.metrics), g.has, g.mode))
 	}
 	if x := r.others(); x > 0.1 {
 		say("others used %.0f %% of this machine meanwhile: R_cpu and allocations hold, MB/s, R_mbps and latencies are also theirs\n\n", 100*x)
 	}
 	errs = append(errs, r.TargetsText(w))
-	say("%s\n", r.LastLine())
+	if line := r.LastLine(); line != lastPrefix {
+		say("%s\n", line)
+	}
 	return errors.Join(errs...)
 }
 
@@ -60,7 +63,7 @@ func (r *Report) others() float64 {
 }
 
 // table is the metrics of the results that have one of them.
-func (r *Report) table(w io.Writer, title string, names []string, has string) error {
+func (r *Report) table(w io.Writer, title string, names []string, has, mode string) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
 	rows := 0
 	_, _ = fmt.Fprintf(t, "%s\t", title)
@@ -70,7 +73,7 @@ func (r *Report) table(w io.Writer, title string, names []string, has string) er
 	_, _ = fmt.Fprintln(t)
 	for i := range r.Results {
 		v := r.Results[i].Medians
-		if _, ok := v[has]; !ok {
+		if _, ok := v[has]; !ok || mode != "" && mode != r.Results[i].Case.Mode {
 			continue
 		}
 		rows++

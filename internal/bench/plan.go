@@ -8,7 +8,7 @@ import (
 
 // Suites are the named parts of the default matrix, in the order in which they
 // are measured.
-var Suites = []string{"null", "redis", "redis25", "file", "always", "v1", "flush", "latency", "restore", "fio", "sizes", "data", "vdisks", "open"}
+var Suites = []string{"null", "redis", "redis25", "file", "always", "v1", "flush", "latency", "restore", "fio", "idle", "fair", "sizes", "data", "vdisks", "open"}
 
 // base is the case that all others are made from.
 var base = Case{Mode: ModeStream, Store: StoreNull, Record: 4 << 10, Aggregation: 256, Hash: "blake2b", Data: DataRandom}
@@ -87,6 +87,11 @@ func suiteCases(suite string, g *Growth) []Case {
 			return on(StoreFile, func(c *Case) { c.Mode, c.Depth, c.FlushEvery = ModeFio, depth, every })
 		}
 		return []Case{with("fio", fio(32, 0)), with("fio32", fio(32, 32)), with("nbd-flush", fio(1, 1))}
+	case "idle":
+		return []Case{with("idle-1000", on(StoreRedis, func(c *Case) { c.Mode, c.Vdisks = ModeIdle, 1000 }))}
+	case "fair":
+		fair := func(c *Case) { c.Mode, c.Depth = ModeFair, 1 }
+		return []Case{with("fair-null", on(StoreNull, fair)), with("fair-redis", on(StoreRedis, fair)), with("fair-file", on(StoreFile, fair))}
 	case "sizes":
 		return []Case{with("null-64K", func(c *Case) { c.Record = 64 << 10 }), with("null-1M", func(c *Case) { c.Record = 1 << 20 })}
 	case "data":
@@ -111,7 +116,7 @@ func growingCases(suite string, g *Growth) (cases []Case) {
 		for _, n := range g.Vdisks {
 			cases = append(cases, with(fmt.Sprintf("vdisks-%d", n), func(c *Case) { c.Vdisks = n }))
 		}
-		return append(cases, with("idle-1000", func(c *Case) { c.Mode, c.Store, c.Vdisks = ModeIdle, StoreRedis, 1000 }))
+		return cases
 	}
 	for _, n := range g.Lengths {
 		for _, store := range []string{StoreRedis, StoreFile} {
@@ -126,7 +131,7 @@ func growingCases(suite string, g *Growth) (cases []Case) {
 }
 
 // TargetSuites are the suites that the table of targets is made from.
-var TargetSuites = []string{"null", "redis", "redis25", "file", "always", "v1", "flush", "restore", "fio", "vdisks"}
+var TargetSuites = []string{"null", "redis", "redis25", "file", "always", "v1", "flush", "restore", "fio", "idle"}
 
 // Grid are streams: every combination of what is given.
 type Grid struct {

@@ -134,9 +134,11 @@ func (r *Report) names(prefix string) (list []string) {
 	return list
 }
 
+const lastPrefix = "bench:"
+
 // LastLine is the line for machines. What was not measured is not in it.
 func (r *Report) LastLine() string {
-	line := "bench:"
+	line := lastPrefix
 	for _, f := range []struct{ key, name, figure string }{
 		{"null", "null", "r_cpu"}, {"redis", "redis", "r_cpu"}, {"redis25", "redis25", "r_cpu"}, {"file", "file", "r_cpu"},
 		{"always", "always", "ratio"}, {"restore", "restore", "r_cpu"}, {"fio", "fio", "ratio"}, {"flushp50", "flush-file", "ratio_p50"},

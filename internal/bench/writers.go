@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +60,7 @@ func openWriters(ctx context.Context, l *Load, data []byte) (worker, error) {
 		if l.Mode == ModeIdle {
 			w.times = nil
 		}
-		cfg := client.Config{Servers: []string{l.Server}, Vdisk: tlog.VdiskID(fmt.Sprintf("bench-%04d", i)),
+		cfg := client.Config{Servers: []string{l.Server}, Vdisk: tlog.VdiskID(fmt.Sprintf("%s-%04d", cmp.Or(l.Name, "bench"), i)),
 			DiskSize: diskSize, Hashes: []tlog.HashAlgorithm{hash}, OnFlushed: w.onFlushed}
 		if n := max(l.Vdisks, 1); n > 1 {
 			cfg.WindowBytes = max(8*client.DefaultWindowBytes/n, 256<<10)
