@@ -16,8 +16,9 @@ type Config struct {
 	// MaxBytes of batches seal an aggregation; 0: 1 MiB, at most 16 MiB. Small
 	// ones cost storage operations, large ones latency and memory.
 	MaxBytes int
-	// MaxRecords seal an aggregation; 0: 256. Above about 1,024 records of
-	// 4 KiB an aggregation falls out of the processor's cache.
+	// MaxRecords seal an aggregation; 0: 256, and as many more as came while
+	// InFlight was full, within MaxBytes. Above about 1,024 records of 4 KiB an
+	// aggregation falls out of the processor's cache.
 	MaxRecords int
 	// MaxAge is how long the first record of an aggregation waits for others
 	// when nothing forces a flush; 0: 1 s.
@@ -33,7 +34,12 @@ type Config struct {
 	Random io.Reader
 	// Logger gets a line for each aggregation at Debug; nil: none.
 	Logger *slog.Logger
+
+	grown int // the most records, when they had to wait
 }
+
+// defaultGrown is where an aggregation of records without data ends.
+const defaultGrown = 8192
 
 // defaultMemory bounds the sealed aggregations of Sealers that name no limit.
 const defaultMemory = 128 << 20
@@ -44,8 +50,9 @@ func (c Config) withDefaults() Config {
 		c.MaxBytes = 1 << 20
 	}
 	c.MaxBytes = min(c.MaxBytes, tlog.MaxAggregation)
+	c.grown = c.MaxRecords
 	if c.MaxRecords <= 0 {
-		c.MaxRecords = 256
+		c.MaxRecords, c.grown = 256, defaultGrown
 	}
 	if c.MaxAge <= 0 {
 		c.MaxAge = time.Second

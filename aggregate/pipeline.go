@@ -69,7 +69,7 @@ func New(cfg Config, head Head, key *crypto.DataKey, encode func([][]byte) error
 		cfg: cfg, key: key, encode: encode, publisher: to, committed: committed,
 		started: time.Now(),
 		core: collect.New(collect.Config{
-			MaxBytes: cfg.MaxBytes, MaxRecords: cfg.MaxRecords, MaxAge: cfg.MaxAge,
+			MaxBytes: cfg.MaxBytes, MaxRecords: cfg.MaxRecords, Grown: cfg.grown, MaxAge: cfg.MaxAge,
 			MaxPayload: tlog.MaxAggregation, InFlight: cfg.InFlight, Last: head.Position,
 		}),
 		jobs: make(map[tlog.Position]*job),

@@ -33,6 +33,7 @@ type options struct {
 	listen        string
 	insecure      bool
 	flushSize     int
+	grow          bool // flush-size was not given
 	flushTime     time.Duration
 	memoryBudget  string
 	repairRate    string
@@ -62,6 +63,7 @@ func command(out, errs io.Writer) *cobra.Command {
 			if err := o.storage.ReadConfig(c.Flags()); err != nil {
 				return err
 			}
+			o.grow = !c.Flags().Changed("flush-size")
 			level := slog.LevelInfo
 			if o.verbose {
 				level = slog.LevelDebug
@@ -82,7 +84,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	o.storage.Register(f, true)
 	f.StringVar(&o.listen, "listen", "127.0.0.1:11211", "HOST:PORT or unix:PATH to serve clients on")
 	f.BoolVar(&o.insecure, "insecure", false, "allow addresses that other machines reach: the protocol is neither encrypted nor authenticated")
-	f.IntVar(&o.flushSize, "flush-size", 256, "records of an aggregation, the unit that is stored")
+	f.IntVar(&o.flushSize, "flush-size", 256, "records of an aggregation, the unit that is stored; if it is not given, more when they come faster than they are stored")
 	f.DurationVar(&o.flushTime, "flush-time", time.Second, "longest time a record waits for others when nobody asks for a flush")
 	f.StringVar(&o.memoryBudget, "memory-budget", "256MiB", "most memory for records that are on their way; when it is used up, clients wait")
 	f.StringVar(&o.repairRate, "repair-rate", "32MiB", "most that repair and scrub read and write a second")
@@ -109,9 +111,13 @@ func (o *options) config() (server.Config, error) {
 	case o.scrubEvery < time.Minute:
 		return server.Config{}, o.storage.Wrong(fmt.Errorf("--scrub-every %v: want at least 1m", o.scrubEvery))
 	}
+	records := o.flushSize
+	if o.grow {
+		records = 0 // the same, and more when the stores are slow
+	}
 	return server.Config{
 		RepairRate: int64(rate), ScrubEvery: o.scrubEvery,
-		Aggregate:    aggregate.Config{MaxRecords: o.flushSize, MaxAge: o.flushTime},
+		Aggregate:    aggregate.Config{MaxRecords: records, MaxAge: o.flushTime},
 		MemoryBudget: int(budget),
 		Logger:       o.log,
 	}, nil

@@ -57,7 +57,7 @@ func newPipe(log *ownedLog, t tail, committed func(tlog.Sequence, tlog.Hash, err
 	return &pipe{
 		p: log.p, log: log, jobs: map[tlog.Position]*job{}, tail: t, first: t.position + 1, digest: t.digest, committed: committed,
 		core: collect.New(collect.Config{
-			MaxBytes: 1 << 16, MaxRecords: sw.maxRecords, MaxAge: time.Second, MaxPayload: 1 << 20,
+			MaxBytes: 1 << 16, MaxRecords: sw.maxRecords, Grown: sw.maxRecords * (1 + 3*int(log.p.w.seed&1)), MaxAge: time.Second, MaxPayload: 1 << 20,
 			InFlight: sw.inFlight, Last: t.position,
 		}),
 	}

@@ -8,8 +8,11 @@ import (
 
 // Config is what does not change while a vdisk's records are collected.
 type Config struct {
-	MaxBytes   int           // an aggregation that reaches it is sealed
-	MaxRecords int           // likewise
+	MaxBytes   int // an aggregation that reaches it is sealed
+	MaxRecords int // likewise
+	// Grown records are sealed together at most, when more than MaxRecords wait
+	// because the flight was full; less than MaxRecords: no more than those.
+	Grown      int
 	MaxAge     time.Duration // the oldest item waits no longer than this
 	MaxPayload int           // bytes that an aggregation never exceeds
 	InFlight   int           // positions between Seal and Commit

@@ -123,8 +123,10 @@ func (m *Machine) due() bool {
 }
 
 // cut makes the next position of as many items as one aggregation takes. When
-// the flight was full these may be more than were due: they commit together.
+// the flight was full these may be more than were due: the stores are slower
+// than the records come, and fewer, larger aggregations cost them less.
 func (m *Machine) cut() {
+	most := max(m.cfg.MaxRecords, m.cfg.Grown)
 	s := Action{Kind: Seal, Position: m.first + tlog.Position(len(m.flight))}
 	records, bytes := 0, 0
 	for _, i := range m.items {
@@ -135,7 +137,7 @@ func (m *Machine) cut() {
 		records += i.records
 		bytes += i.bytes
 		s.Control = i.control
-		if i.control || records >= m.cfg.MaxRecords || bytes >= m.cfg.MaxBytes {
+		if i.control || records >= most || bytes >= m.cfg.MaxBytes {
 			break
 		}
 	}

@@ -168,15 +168,38 @@ var steps = map[string][]step{
 
 func TestSteps(t *testing.T) {
 	for name, steps := range steps {
-		t.Run(name, func(t *testing.T) {
-			m := collect.New(testConfig)
-			for i, s := range steps {
-				if got := show(m.Step(s.e)); got != s.want {
-					t.Fatalf("step %d, %T%+v: %q, want %q", i, s.e, s.e, got, s.want)
-				}
-			}
-		})
+		t.Run(name, func(t *testing.T) { try(t, testConfig, steps) })
 	}
+}
+
+func try(t *testing.T, cfg collect.Config, steps []step) {
+	m := collect.New(cfg)
+	for i, s := range steps {
+		if got := show(m.Step(s.e)); got != s.want {
+			t.Fatalf("step %d, %T%+v: %q, want %q", i, s.e, s.e, got, s.want)
+		}
+	}
+}
+
+// What came while the flight was full goes together, up to Grown records, or
+// MaxBytes; what did not wait is sealed as ever.
+func TestGrown(t *testing.T) {
+	cfg := testConfig
+	cfg.Grown = 25
+	full := []step{
+		{batch(10, 1, 0), "seal 5: 1 items"},
+		{batch(10, 1, 0), "seal 6: 1 items"},
+	}
+	try(t, cfg, append(full,
+		step{batch(9, 1, 0), "arm 10ns"}, step{batch(9, 1, 0), ""}, step{batch(9, 1, 0), ""}, step{batch(9, 1, 0), ""},
+		step{collect.Sealed{5}, "publish 5"}, step{collect.Durable{5}, "commit 5, seal 7: 3 items"}, // 27: the last batch is whole
+		step{collect.Sealed{6}, "publish 6"}, step{collect.Durable{6}, "commit 6"}, // 9 are not due
+		step{batch(1, 1, 0), "seal 8: 2 items"},
+	))
+	try(t, cfg, append(full,
+		step{batch(9, 60, 0), "arm 10ns"}, step{batch(9, 60, 0), ""}, step{batch(9, 60, 0), ""},
+		step{collect.Sealed{5}, "publish 5"}, step{collect.Durable{5}, "commit 5, seal 7: 2 items"},
+	))
 }
 
 // item is one element of a shell's queue.
