@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 
 	"tlog"
@@ -28,8 +29,9 @@ func Genesis(ctx context.Context, h Head, g crypto.Genesis, key *crypto.DataKey,
 		K: uint8(h.K), M: uint8(h.M), Genesis: &g,
 	}
 	pre := prelude(&h, &header, h.Chain, h.Timestamp)
-	sc := &scratch{plain: schema.AppendPrelude(nil, &pre)}
-	sealed, err := sealPayload(key, &header, sc, encode, Config{}.withDefaults())
+	plain := schema.AppendPrelude(nil, &pre)
+	header.PlainLength, header.StoredLength = uint32(len(plain)), uint32(len(plain))
+	sealed, err := crypto.Seal(key, header, plain, encode, rand.Reader)
 	if err != nil {
 		return Head{}, err
 	}

@@ -3,9 +3,6 @@ package aggregate
 import (
 	"context"
 	"log/slog"
-	"slices"
-
-	"github.com/klauspost/compress/s2"
 
 	"tlog"
 	"tlog/crypto"
@@ -151,38 +148,31 @@ func (j *job) seal() {
 	p.step(collect.Sealed{Position: j.position})
 }
 
-// sealItems copies the batches into one payload, gives them back, and seals it.
+// sealItems puts the batches together where they will be encrypted, gives them
+// back, and seals.
 func (p *Pipeline) sealItems(j *job) (*crypto.Sealed, error) {
-	sc := p.cfg.Sealers.scratch.Get()
-	defer p.cfg.Sealers.scratch.Put(sc)
 	size := preludeRoom
 	for i := range j.items {
 		size += len(j.items[i].batch.Frame)
 	}
-	sc.plain = schema.AppendPrelude(slices.Grow(sc.plain[:0], size), &j.prelude)
+	room := crypto.NewRoom(int(j.header.K), int(j.header.M), size)
+	plain := schema.AppendPrelude(room.Bytes(), &j.prelude)
 	for i := range j.items {
-		sc.plain = append(sc.plain, j.items[i].batch.Frame...)
+		plain = append(plain, j.items[i].batch.Frame...)
 	}
 	for i := range j.items {
 		j.items[i].release()
 	}
 	clear(j.items)
 	j.items = j.items[:0]
-	return sealPayload(p.key, &j.header, sc, p.encode, p.cfg)
-}
-
-// sealPayload compresses sc.plain if that helps, and seals it.
-func sealPayload(key *crypto.DataKey, h *crypto.Header, sc *scratch, encode func([][]byte) error, cfg Config) (*crypto.Sealed, error) {
-	payload := sc.plain
-	h.PlainLength, h.Compression = uint32(len(payload)), crypto.CompressNone
+	sc := p.cfg.Sealers.scratch.Get()
+	defer p.cfg.Sealers.scratch.Put(sc)
+	payload, h := plain, &j.header
 	if h.Kind == crypto.KindData {
-		sc.packed = s2.Encode(sc.packed[:cap(sc.packed)], payload)
-		if len(sc.packed) < len(payload)*97/100 {
-			payload, h.Compression = sc.packed, crypto.CompressS2
-		}
+		payload, h.Compression = p.packing.pack(plain, sc)
 	}
-	h.StoredLength = uint32(len(payload))
-	return crypto.Seal(key, *h, payload, encode, cfg.Random)
+	h.PlainLength, h.StoredLength = uint32(len(plain)), uint32(len(payload))
+	return room.Seal(p.key, j.header, payload, p.encode, p.cfg.Random)
 }
 
 // publish is a job's turn on the publishing lane. When the pipeline died

@@ -23,6 +23,7 @@ type Pipeline struct {
 	encode    func([][]byte) error
 	publisher Publisher
 	committed func(tlog.Sequence, tlog.Hash, error)
+	packing   packing
 	started   time.Time // the machine's time counts from here
 
 	mu    sync.Mutex

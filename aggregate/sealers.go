@@ -29,9 +29,6 @@ type Sealers struct {
 	run     func()          // work, likewise
 }
 
-// scratch is what one sealing needs besides its result.
-type scratch struct{ plain, packed []byte }
-
 // NewSealers returns a pool of so many goroutines (0: GOMAXPROCS) that holds at
 // most memory bytes of sealed aggregations (0: 128 MiB); a single larger one is
 // let through alone.

@@ -64,13 +64,40 @@ func Seal(key *DataKey, h Header, payload []byte, encode func(shards [][]byte) e
 	if err := h.checkSealable(len(payload)); err != nil {
 		return nil, tlog.Fatalf("crypto: seal position %d of vdisk %v: %w", h.Position, h.Vdisk, err)
 	}
+	r := NewRoom(int(h.K), int(h.M), len(payload))
+	return r.Seal(key, h, payload, encode, random)
+}
+
+// Room is where an aggregation will be sealed. A payload that is put together
+// in it is encrypted where it lies. It is ended by Seal, or Free.
+type Room struct{ p *parts }
+
+// NewRoom gives room for a payload of size bytes that becomes k+m shards.
+func NewRoom(k, m, size int) Room {
 	p := spareParts.Get()
-	s, err := p.seal(key, &h, payload, encode, random)
-	if err != nil {
-		p.free()
-		return nil, tlog.Fatalf("crypto: seal position %d of vdisk %v: %w", h.Position, h.Vdisk, err)
+	p.buf = buffers.Get((k + m) * (ShardLength(uint32(size), uint8(k)) + HeadRoom(k, m)))
+	return Room{p}
+}
+
+// Bytes is the room, empty, with capacity for the payload. What is appended to
+// it may be the payload of Seal.
+func (r Room) Bytes() []byte { return r.p.buf.Bytes[:0] }
+
+// Free gives the room back without having sealed.
+func (r Room) Free() { r.p.free() }
+
+// Seal is the function Seal in this room; the payload lies at its begin, or is
+// no part of it.
+func (r Room) Seal(key *DataKey, h Header, payload []byte, encode func(shards [][]byte) error, random io.Reader) (*Sealed, error) {
+	err := h.checkSealable(len(payload))
+	if err == nil {
+		var s *Sealed
+		if s, err = r.p.seal(key, &h, payload, encode, random); err == nil {
+			return s, nil
+		}
 	}
-	return s, nil
+	r.Free()
+	return nil, tlog.Fatalf("crypto: seal position %d of vdisk %v: %w", h.Position, h.Vdisk, err)
 }
 
 func (p *parts) seal(key *DataKey, h *Header, payload []byte, encode func(shards [][]byte) error, random io.Reader) (*Sealed, error) {
@@ -88,11 +115,14 @@ func (p *parts) seal(key *DataKey, h *Header, payload []byte, encode func(shards
 		headLen: len(p.aad) + hashSize*n + tailSize + indexSize,
 		mac:     d.mac,
 	}
-	p.buf = buffers.Get(n * (s.bodyLen + s.headLen))
+	small := p.fit(n * (s.bodyLen + s.headLen))
 	s.parts.Store(p)
 	data := p.buf.Bytes[:int(h.K)*s.bodyLen]
 	end := len(newGCM(&d.aes).Seal(data[:0], sealNonce[:], payload, p.aad))
 	clear(data[end:])
+	if small != nil {
+		buffers.Put(small)
+	}
 	p.bodies, p.digests = p.bodies[:0], p.digests[:0]
 	for i := range n {
 		p.bodies = append(p.bodies, s.body(i))
@@ -107,6 +137,17 @@ func (p *parts) seal(key *DataKey, h *Header, payload []byte, encode func(shards
 	s.Header = *h
 	s.fillHeads(p.aad)
 	return s, nil
+}
+
+// fit makes the buffer one of n bytes. What it has instead of one that is too
+// small, for a genesis or other shards than the room was made for, is returned:
+// the payload may be in it.
+func (p *parts) fit(n int) (small *reuse.Buffer) {
+	if n > cap(p.buf.Bytes) {
+		small, p.buf = p.buf, buffers.Get(n)
+	}
+	p.buf.Bytes = p.buf.Bytes[:n]
+	return small
 }
 
 func (h *Header) checkSealable(payload int) error {
