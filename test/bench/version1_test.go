@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tlog"
+	"tlog/internal/bench/stage"
 	"tlog/schema"
 	"tlog/server"
 )
@@ -46,8 +47,8 @@ func benchmarkVersion1(b *testing.B, s *store) {
 		defer close(drained)
 		_, _ = io.Copy(io.Discard, bufio.NewReaderSize(c, 64<<10))
 	}()
-	history := stageHistory()
-	b.SetBytes(stageRecord)
+	history := stage.Records(&stages)
+	b.SetBytes(int64(stages.Record))
 	b.ReportAllocs()
 	m := startMeter(b, s.redis)
 	var buf []byte
@@ -64,7 +65,7 @@ func benchmarkVersion1(b *testing.B, s *store) {
 		b.Fatal(err)
 	}
 	b.StopTimer()
-	m.report(int64(b.N) * stageRecord)
+	m.report(int64(b.N) * int64(stages.Record))
 	_ = c.Close()
 	<-drained
 }
