@@ -42,7 +42,7 @@ race: deps           ## unit tests under the race detector, with recycled memory
 	$(GO) test -race -short -tags invariants ./...
 
 invariants:          ## the write path's tests with recycled memory poisoned
-	$(GO) test -short -tags invariants ./internal/reuse ./crypto ./aggregate ./stor/... ./server ./client
+	$(GO) test -short -tags invariants ./internal/reuse ./crypto ./aggregate ./player ./stor/... ./server ./client
 
 lint: deps           ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l $$(git ls-files '*.go' ':!*.capnp.go'))" || { gofmt -l $$(git ls-files '*.go' ':!*.capnp.go'); exit 1; }

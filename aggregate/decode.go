@@ -9,6 +9,7 @@ import (
 
 	"tlog"
 	"tlog/crypto"
+	"tlog/internal/reuse"
 	"tlog/schema"
 )
 
@@ -34,6 +35,7 @@ func (d *Decoder) Size() int { return cap(d.plain) + cap(d.records)*128 }
 
 // Decode is the function of that name, in d's memory.
 func (d *Decoder) Decode(key *crypto.DataKey, vdisk tlog.UUID, pos tlog.Position, head, data []byte) (*Aggregation, error) {
+	reuse.Poison(d.plain)
 	s, err := crypto.CheckHead(head, vdisk, pos)
 	if err != nil {
 		return nil, err

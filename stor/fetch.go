@@ -30,6 +30,9 @@ func (v *View) ReadInto(ctx context.Context, pos tlog.Position, m *Memory) (*Fet
 	f := &fetch{view: v, pos: pos, place: pl, order: pl.order(v.pool.manifest.K, v.demoted())}
 	f.parts = v.pool.gather(v.vdisk, pos, pl.digest)
 	f.parts.memory = m
+	if m != nil {
+		m.begin()
+	}
 	r, err := f.run(ctx)
 	if m != nil {
 		for _, b := range f.used {

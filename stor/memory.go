@@ -1,5 +1,7 @@
 package stor
 
+import "tlog/internal/reuse"
+
 // Memory is what reading positions needs: the shards as they arrive, and their
 // join. It is used again from one ReadInto to the next, and by one at a time;
 // what ReadInto returned is valid until the next one. The zero value is ready.
@@ -37,9 +39,16 @@ func (m *Memory) buffer() []byte {
 	return b
 }
 
+// begin ends the validity of what was read before.
+func (m *Memory) begin() {
+	reuse.Poison(m.head)
+	reuse.Poison(m.joined)
+}
+
 // keep takes a buffer that nobody uses any more, if a read needs so many.
 func (m *Memory) keep(b []byte, most int) {
 	if cap(b) > 0 && len(m.spare) < most {
+		reuse.Poison(b)
 		m.spare = append(m.spare, b)
 	}
 }

@@ -17,6 +17,10 @@ type Buffers struct {
 	classes [4 * 32]shelf[Buffer]
 }
 
+// Poison fills memory that its owner keeps and whose bytes nobody may look at
+// any more. It does nothing without the tag invariants.
+func Poison(b []byte) { poison(b[:cap(b)]) }
+
 // minSize is the capacity of the smallest class.
 const minSize = 1 << 10
 
