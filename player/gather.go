@@ -11,6 +11,10 @@ import (
 //
 //	add ─→ load (being filled) ─→ write, on a goroutine, while the other load is filled
 //
+// An arena is filled from its end: a restore sees the newest records first, so
+// a disk that was written from its beginning to its end lies there in order,
+// and is written from there.
+//
 // Pieces never overlap. Data is copied: a position's memory is given back
 // before its bytes are written. The target has one call at a time.
 type gather struct {
@@ -22,14 +26,16 @@ type gather struct {
 
 // load is pieces that are written together.
 type load struct {
-	arena  []byte  // the pieces' data, in the order they came
-	pieces []piece // data aliases arena
-	run    []byte  // one write in the making
+	arena  []byte // the pieces' data, the last that came first, from unused on
+	unused int
+	pieces []piece
+	run    []byte // one write in the making
 }
 
+// piece is n bytes at `at` of the arena, for the disk's offset off.
 type piece struct {
-	off  uint64
-	data []byte
+	off   uint64
+	at, n int
 }
 
 // How much a load has, in bytes and in pieces, and the longest single write.
@@ -43,18 +49,18 @@ const (
 // pieces that came before.
 func (g *gather) add(off uint64, data []byte) error {
 	l := &g.loads[g.filling]
-	if len(l.arena)+len(data) > loadSize || len(l.pieces) == loadPieces {
+	if l.arena != nil && len(data) > l.unused || len(l.pieces) == loadPieces {
 		if err := g.begin(); err != nil {
 			return err
 		}
 		l = &g.loads[g.filling]
 	}
 	if l.arena == nil {
-		l.arena = make([]byte, 0, loadSize)
+		l.arena, l.unused = make([]byte, loadSize), loadSize
 	}
-	at := len(l.arena)
-	l.arena = append(l.arena, data...)
-	l.pieces = append(l.pieces, piece{off, l.arena[at:]})
+	l.unused -= len(data)
+	copy(l.arena[l.unused:], data)
+	l.pieces = append(l.pieces, piece{off, l.unused, len(data)})
 	return nil
 }
 
@@ -92,13 +98,13 @@ func (g *gather) flush() error {
 func (l *load) flush(t Target) error {
 	slices.SortFunc(l.pieces, func(a, b piece) int { return cmp.Compare(a.off, b.off) })
 	for i := 0; i < len(l.pieces); {
-		n, size := 1, len(l.pieces[i].data)
+		n, size := 1, l.pieces[i].n
 		for i+n < len(l.pieces) {
 			next := &l.pieces[i+n]
-			if next.off != l.pieces[i].off+uint64(size) || size+len(next.data) > runSize {
+			if next.off != l.pieces[i].off+uint64(size) || size+next.n > runSize {
 				break
 			}
-			size += len(next.data)
+			size += next.n
 			n++
 		}
 		if err := l.write(t, l.pieces[i:i+n]); err != nil {
@@ -106,17 +112,24 @@ func (l *load) flush(t Target) error {
 		}
 		i += n
 	}
-	l.pieces, l.arena = l.pieces[:0], l.arena[:0]
+	l.pieces, l.unused = l.pieces[:0], len(l.arena)
 	return nil
 }
 
 // write writes neighbours at once.
 func (l *load) write(t Target, run []piece) error {
-	data := run[0].data
-	if len(run) > 1 {
+	from, end, size := run[0].at, run[0].at, 0
+	for _, p := range run {
+		size += p.n
+		if p.at == end { // it follows in memory too
+			end += p.n
+		}
+	}
+	data := l.arena[from:end]
+	if len(data) < size {
 		l.run = l.run[:0]
 		for _, p := range run {
-			l.run = append(l.run, p.data...)
+			l.run = append(l.run, l.arena[p.at:p.at+p.n]...)
 		}
 		data = l.run
 	}
