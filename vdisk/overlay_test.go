@@ -86,6 +86,12 @@ func TestUnappliedAgainstImage(t *testing.T) {
 				}
 				u.loggedTo(logged)
 			},
+			"withdraw": func(t *rapid.T) {
+				if last > logged {
+					u.withdraw(back[len(back)-1])
+					back, last = back[:len(back)-1], last-1
+				}
+			},
 			"flushed": func(t *rapid.T) {
 				s := tlog.Sequence(rapid.Uint64Range(0, uint64(last)).Draw(t, "to"))
 				u.flushedTo(s)

@@ -36,9 +36,14 @@ func (u *unapplied) unlogged(buf []*pending) []*pending {
 }
 
 // withdraw takes back a record that the log refused for good, as it will every
-// later one. Within its extent, what is read then is undefined.
+// later one. What it hid is read again.
 func (u *unapplied) withdraw(p *pending) {
 	u.overlay.remove(p)
+	for _, q := range u.queue {
+		if q != p && !q.withdrawn && q.off < p.end && p.off < q.end {
+			u.overlay.insert(q)
+		}
+	}
 	p.withdrawn = true
 	for n := len(u.queue); n > 0 && u.queue[n-1].withdrawn; n-- {
 		u.queue[n-1] = nil
