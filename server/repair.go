@@ -96,6 +96,7 @@ func (o *owner) repair(ctx context.Context, deep bool) {
 	o.srv.Metrics.CheckedPositions.Add(uint64(p.Looked))
 	p.ETA = 0
 	o.care.note(p, false)
+	o.checkLog(err)
 	warn := o.care.plan(&o.srv.cfg, p, err, deep)
 	switch {
 	case err != nil && tlog.ClassOf(err) != tlog.Fatal && ctx.Err() == nil && !errors.Is(err, context.Canceled):
@@ -107,6 +108,21 @@ func (o *owner) repair(ctx context.Context, deep bool) {
 		tell.Warn("positions stay short of shards until servers are back or replaced", "short", uint64(p.Short), "of", uint64(p.Total))
 	case p.Written > 0:
 		tell.Info("shards were written again", "written", p.Written, "positions", uint64(p.Total))
+	}
+}
+
+// checkLog lets go of a log that has died while nobody wrote, as when a shard
+// server was replaced, or that a pass found to be another owner's: only who takes
+// it over anew can repair it.
+func (o *owner) checkLog(pass error) {
+	dead := o.log.Err()
+	if dead == nil && pass != nil && tlog.ClassOf(pass) == tlog.Fatal {
+		dead = pass
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if dead != nil && !o.closing {
+		o.stepLocked(failure(dead))
 	}
 }
 

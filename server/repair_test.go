@@ -35,7 +35,7 @@ func TestServerScrubsAndRepairs(t *testing.T) {
 		p.command(schema.MsgForceFlush, uint64(seq))
 		p.until(tlog.StatusFlushOK, tlog.Sequence(seq))
 	}
-	g := s.holder(t, "v")
+	g := s.holder(t, "v", 8)
 	g.mu.Lock()
 	g.rotten = true
 	g.mu.Unlock()
@@ -64,15 +64,15 @@ func TestServerScrubsAndRepairs(t *testing.T) {
 	}
 }
 
-// holder is a server that has shards of a vdisk; one of them is the spare.
-func (s *store) holder(t *testing.T, vdisk tlog.VdiskID) *gate {
+// holder is a server that has shards of all positions of a vdisk; one of them is the spare.
+func (s *store) holder(t *testing.T, vdisk tlog.VdiskID, positions int) *gate {
 	t.Helper()
 	for _, g := range s.gates {
-		metas, err := g.Metas(t.Context(), vdisk.UUID(s.pool.Manifest().Pool, 0), 1, 8)
+		metas, err := g.Metas(t.Context(), vdisk.UUID(s.pool.Manifest().Pool, 0), 1, tlog.Position(positions))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(metas) == 8 {
+		if len(metas) == positions {
 			return g
 		}
 	}

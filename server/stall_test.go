@@ -202,6 +202,28 @@ func TestFencedByAnotherServer(t *testing.T) {
 	dial(t, first.addr).attach(again)
 }
 
+// An owner that nobody writes to finds out that it was fenced when it repairs:
+// it lets go, and its client learns of it.
+func TestIdleOwnerFindsOutThatItWasFenced(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	first := start(t, s, func(c *server.Config) { c.ScrubEvery = 70 * time.Millisecond })
+	h := makeHistory("v", 4, 512)
+	a := dial(t, first.addr)
+	a.attach(schema.Hello{Vdisk: "v", Client: alice})
+	a.batch(h, 1, 2)
+	a.command(schema.MsgForceFlush, 2)
+	a.until(tlog.StatusFlushOK, 2)
+	b := dial(t, start(t, s, func(c *server.Config) { c.ScrubEvery = time.Hour }).addr)
+	b.attach(schema.Hello{Vdisk: "v", Client: alice, Generation: 1, LastFlushed: 2, Chain: h.chains[2]})
+	g := s.holder(t, "v", 4)
+	g.mu.Lock()
+	g.rotten = true
+	g.mu.Unlock()
+	a.until(tlog.StatusFlushFailed, 0)
+	a.ended()
+}
+
 func TestIdleVdisksAreLetGoOf(t *testing.T) {
 	t.Parallel()
 	r := start(t, newStore(t), func(c *server.Config) { c.IdleTimeout = 40 * time.Millisecond })
