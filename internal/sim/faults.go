@@ -21,6 +21,7 @@ func (w *world) inject() {
 		{sw.killClient, w.killClient}, {sw.pauseClient, w.pauseClient}, {sw.rival, w.rival}, {sw.cutClient, w.cutClient},
 		{sw.flip, w.flip}, {sw.swap, w.swap}, {sw.wipe, w.wipe}, {sw.powerLoss, w.powerLoss}, {sw.shutdown, w.shutdown},
 		{3 * time.Second, w.copyStore}, {time.Second, w.inspect},
+		{w.extra.noScript, w.flushScripts}, {w.extra.rot, w.flip}, {w.extra.wipe, w.wipe}, {w.extra.replace, w.operate},
 	} {
 		if f.every > 0 {
 			w.repeat(w.phase, f.every, f.do)
@@ -51,6 +52,7 @@ func (w *world) heal() {
 		s.resume()
 		s.restart()
 	}
+	clear(w.operator.cut)
 	for _, c := range w.clients {
 		clear(c.cutFrom)
 		c.resume()
@@ -213,13 +215,10 @@ func (w *world) swap() {
 
 func (w *world) wipe() {
 	s := w.victim()
-	if s == nil {
-		return
+	if s == nil || w.extra.replace > 0 && w.votes(s) && !w.room() {
+		return // nil: enough are lost; else it could not be replaced
 	}
-	w.logf("%s is wiped", s.name)
-	s.crash()
-	s.store.Wipe()
-	s.wiped = true
+	s.wipe()
 	s.restart()
 }
 

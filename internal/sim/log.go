@@ -17,11 +17,13 @@ type ownedLog struct {
 	scope   *scope
 	vdisk   tlog.UUID
 	owner   stor.Owner
+	rules   *stor.Manifest // by which servers are addressed
 	machine *appending.Machine
 	todo    []appending.Action
 	running bool
 	flights map[tlog.Position]*flight
 	dead    error
+	changed bool // a server of the pool was replaced
 }
 
 type flight struct {
@@ -29,13 +31,27 @@ type flight struct {
 	done   func(error)
 }
 
-func newOwnedLog(p *process, owner stor.Owner, last tlog.Position) *ownedLog {
+var errConflict = errors.New("conflict")
+
+var errReplaced = errors.New("a shard server was replaced")
+
+func newOwnedLog(p *process, rules *stor.Manifest, owner stor.Owner, last tlog.Position) *ownedLog {
 	g := p.w.swarm.pool
 	p.w.logf("%s owns the log in epoch %d, behind position %d", p.name, owner.Epoch, last)
-	return &ownedLog{
-		p: p, scope: &scope{p: p}, vdisk: p.w.vdisk, owner: owner, flights: map[tlog.Position]*flight{},
-		machine: appending.New(appending.Config{P: g.p, N: g.n(), W: g.w, First: int(p.w.seed) % g.p, Epoch: owner.Epoch, Last: last}),
+	l := &ownedLog{
+		p: p, scope: &scope{p: p}, vdisk: p.w.vdisk, owner: owner, rules: rules, flights: map[tlog.Position]*flight{},
+		machine: appending.New(appending.Config{P: g.p, N: g.n(), W: g.w, First: p.w.firstSlot(), Epoch: owner.Epoch, Last: last}),
 	}
+	p.pool.add(l)
+	return l
+}
+
+func (w *world) firstSlot() int { return int(w.seed) % w.swarm.pool.p }
+
+// abandon ends a log whose servers are not the pool's any more.
+func (l *ownedLog) abandon() {
+	l.changed = true
+	l.close()
 }
 
 func (l *ownedLog) publish(e appending.Publish, a *aggregation, done func(error)) {
@@ -65,7 +81,7 @@ func (l *ownedLog) do(a appending.Action) {
 	case appending.Send:
 		l.send(a)
 	case appending.Fence:
-		l.scope.ask(a.Server, doFence(l.owner, l.vdisk), func(r reply) {
+		l.scope.ask(a.Server, doFence(identity(l.rules, a.Server), l.owner, l.vdisk), func(r reply) {
 			outcome, refusal := classify(r.err)
 			e := appending.FenceReplied{Server: a.Server, Outcome: outcome}
 			if outcome == appending.Fenced {
@@ -74,7 +90,7 @@ func (l *ownedLog) do(a appending.Action) {
 			l.step(e)
 		})
 	case appending.Probe:
-		l.scope.ask(a.Server, doProbe(), func(r reply) { l.step(appending.Probed{Server: a.Server, OK: r.err == nil}) })
+		l.p.pool.probe(l.scope, a.Server, func(r reply) { l.step(appending.Probed{Server: a.Server, OK: r.err == nil}) })
 	case appending.Wait:
 		low, high := 50*time.Millisecond, 5*time.Second
 		if a.Slow {
@@ -107,7 +123,7 @@ func (l *ownedLog) do(a appending.Action) {
 func (l *ownedLog) send(a appending.Action) {
 	f := l.flights[a.Position]
 	q := &stor.AppendRequest{
-		Identity: stor.Identity{Cookie: l.p.w.stores[a.Server].cookie, ConfigVersion: poolConfig}, Owner: l.owner, Vdisk: l.vdisk,
+		Identity: identity(l.rules, a.Server), Owner: l.owner, Vdisk: l.vdisk,
 		Position: a.Position, Index: a.Index, Digest: f.shards.digest, Commit: a.Commit, Replace: a.Replace,
 	}
 	if a.Data {
@@ -124,20 +140,26 @@ func (l *ownedLog) send(a appending.Action) {
 		case appending.Fenced:
 			e.Epoch = refusal.Owner.Epoch
 		}
+		if refusal != nil && refusal.Code == stor.OldConfig {
+			l.p.pool.reloadSoon()
+		}
 		l.step(e)
 	})
 }
 
 func (l *ownedLog) die(d appending.Action) {
-	switch d.Reason {
-	case appending.ReasonFenced:
+	switch {
+	case d.Reason == appending.ReasonFenced:
 		l.dead = errFenced
-	case appending.ReasonConflict:
-		l.dead = errors.New("conflict")
+	case d.Reason == appending.ReasonConflict:
+		l.dead = errConflict
 		l.p.w.violatedf("%s: epoch %d: store %d holds another aggregation of the same epoch", l.p.name, l.owner.Epoch, d.Server)
+	case l.changed:
+		l.dead = errReplaced
 	default:
 		l.dead = errors.New("log is closed")
 	}
+	l.p.pool.forget(l)
 	l.p.w.logf("%s epoch %d is dead: %v", l.p.name, l.owner.Epoch, l.dead)
 	l.scope.end()
 }

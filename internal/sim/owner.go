@@ -23,6 +23,8 @@ type owner struct {
 	pipe    *pipe
 	machine *session.Machine
 	life    *scope
+	view    view // what the takeover decided
+	care    care
 	closing bool
 	closed  bool
 	idle    int

@@ -13,6 +13,10 @@ type Result struct {
 	Virtual time.Duration // simulated
 	Steps   int           // events
 	Records int           // durable in the end
+
+	Repaired int // shards that owners wrote again
+	Replaced int // shard servers that took the place of a wiped one
+	Regained int // losses that a repair made good, so that others could follow
 }
 
 // settleTime is how long it may take after the last fault until everything
@@ -21,7 +25,17 @@ const settleTime = 4 * time.Minute
 
 // Run simulates one seed. The trace, if it is not nil, is one line an event.
 func Run(seed uint64, trace io.Writer) Result {
-	w := newWorld(seed, trace)
+	return simulate(newWorld(seed, drawExtra(seed), trace))
+}
+
+// RunPlain simulates a seed without what was added since the simulation was
+// first written (extra): the run, byte for byte, that the seed gave then.
+func RunPlain(seed uint64, trace io.Writer) Result {
+	return simulate(newWorld(seed, extra{}, trace))
+}
+
+func simulate(w *world) Result {
+	seed := w.seed
 	w.newClient(false)
 	for phase := range w.swarm.phases {
 		w.logf("phase %d", phase)
@@ -32,13 +46,17 @@ func Run(seed uint64, trace io.Writer) Result {
 		w.run(w.swarm.phaseLength, func() bool { return false })
 		w.heal()
 		w.settle()
+		w.mend()
 	}
 	w.lastLosses()
 	if w.broken == nil {
 		w.inspect()
 		w.tooMany()
 	}
-	return Result{seed, w.broken, w.hash.Sum64(), w.now, w.steps, int(w.rec.Durable().Sequence)}
+	return Result{
+		Seed: seed, Err: w.broken, Hash: w.hash.Sum64(), Virtual: w.now, Steps: w.steps, Records: int(w.rec.Durable().Sequence),
+		Repaired: w.repaired, Replaced: w.replaced, Regained: w.regained,
+	}
 }
 
 // guest starts or stops the guest's writes.
@@ -55,13 +73,7 @@ func (c *client) guest(on bool) {
 
 // writable: enough shard servers are left to commit.
 func (w *world) writable() bool {
-	n := len(w.stores)
-	for _, s := range w.stores {
-		if s.wiped {
-			n--
-		}
-	}
-	return n >= w.swarm.pool.w
+	return w.members() >= w.swarm.pool.w
 }
 
 // settle: after the last fault everything becomes durable, if enough is left.
@@ -69,7 +81,9 @@ func (w *world) settle() {
 	for _, c := range w.clients {
 		c.guest(false)
 	}
-	if !w.writable() {
+	fixable := w.replaceable()
+	w.operateUntil(func() bool { return w.broken != nil || w.faulty || w.unfinished() < 0 || !fixable })
+	if !w.writable() && !fixable {
 		w.inspect()
 		return
 	}
@@ -79,7 +93,7 @@ func (w *world) settle() {
 	for _, c := range w.clients {
 		w.finalFlush(c)
 	}
-	if !w.run(settleTime, func() bool { return w.idle() == nil || w.quiet() }) && w.broken == nil {
+	if !w.run(settleTime, func() bool { return w.idle() == nil || w.quiet() }) && w.broken == nil && !w.split() {
 		w.violatedf("%v after the last fault not everything is durable: %s", settleTime, w.unsettled())
 	}
 	for range 3 {
@@ -152,13 +166,12 @@ func (w *world) lastLosses() {
 		w.bad++
 		s.crash()
 		switch {
-		case sw.rollBack && s.old != nil:
+		case sw.rollBack && s.old != nil && s.old.Cookie() == s.store.Cookie():
 			w.logf("%s is rolled back", s.name)
 			s.store.Restore(s.old)
+			w.harm++
 		case sw.amnesiac:
-			w.logf("%s is wiped", s.name)
-			s.store.Wipe()
-			s.wiped = true
+			s.wipe()
 		}
 		s.restart()
 	}
@@ -169,6 +182,7 @@ func (w *world) lastLosses() {
 	}
 	w.newestClient()
 	w.settle()
+	w.mend()
 }
 
 // inspectAll restores from all shard servers that are there.

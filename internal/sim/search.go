@@ -30,6 +30,7 @@ func (v *view) decided(pos tlog.Position) (tlog.Hash, bool) {
 type search struct {
 	scope   *scope
 	w       *world
+	rules   *stor.Manifest // of all of it
 	fence   bool
 	owner   stor.Owner
 	machine *takeover.Machine
@@ -45,8 +46,8 @@ type search struct {
 }
 
 func newSearch(sc *scope, fence bool, done func(error)) *search {
-	w := sc.p.w
-	return &search{scope: sc, w: w, fence: fence, machine: takeover.New(w.takeoverConfig(fence)), done: done}
+	w, rules := sc.p.w, sc.p.pool.rules
+	return &search{scope: sc, w: w, rules: rules, fence: fence, machine: takeover.New(w.takeoverConfig(rules, fence)), done: done}
 }
 
 func (s *search) start() { s.step(takeover.Start{}) }
@@ -54,6 +55,10 @@ func (s *search) start() { s.step(takeover.Start{}) }
 // step takes an event unless the search is over.
 func (s *search) step(e takeover.Event) {
 	if s.over {
+		return
+	}
+	if s.scope.p.pool.rules != s.rules {
+		s.end(errChanged)
 		return
 	}
 	for _, a := range s.machine.Step(e) {
@@ -86,7 +91,7 @@ func (s *search) finished(d takeover.Done) {
 	s.view.head = d.Head
 	if s.fence {
 		if s.log == nil {
-			s.log = newOwnedLog(s.scope.p, s.owner, d.Head)
+			s.log = newOwnedLog(s.scope.p, s.rules, s.owner, d.Head)
 		}
 		s.w.tookOver(s.owner.Epoch, &s.view)
 	}
@@ -97,16 +102,16 @@ func (s *search) do(a takeover.Action) {
 	p := s.scope.p
 	switch a := a.(type) {
 	case takeover.ReadControl:
-		s.ask(a.Server, a.Round, doProbe(), func(r reply) takeover.Event {
+		p.pool.probe(s.scope, a.Server, s.answer(a.Server, a.Round, func(r reply) takeover.Event {
 			return takeover.ControlRead{Server: a.Server, Round: a.Round, Epoch: r.control.Epoch, Head: r.control.Head, Commit: r.control.Commit}
-		})
+		}))
 	case takeover.Fence:
 		s.owner.Epoch = a.Epoch
-		s.ask(a.Server, a.Round, doFence(s.owner, s.w.vdisk), func(r reply) takeover.Event {
+		s.ask(a.Server, a.Round, doFence(identity(s.rules, a.Server), s.owner, s.w.vdisk), func(r reply) takeover.Event {
 			return takeover.Fenced{Server: a.Server, Round: a.Round, Head: r.control.Head, Commit: r.control.Commit}
 		})
 	case takeover.ReadMetas:
-		s.ask(a.Server, a.Round, doMetas(a.From, a.To), func(r reply) takeover.Event {
+		s.ask(a.Server, a.Round, doMetas(s.rules.Cookies[a.Server], a.From, a.To), func(r reply) takeover.Event {
 			return takeover.MetasRead{Server: a.Server, Round: a.Round, Metas: coreMetas(r.metas)}
 		})
 	case takeover.ReadShard:
@@ -132,7 +137,11 @@ func (s *search) do(a takeover.Action) {
 
 // ask makes an event of a good answer; of others it is Refused or Failed.
 func (s *search) ask(slot, round int, q request, good func(reply) takeover.Event) {
-	s.scope.ask(slot, q, func(r reply) {
+	s.scope.ask(slot, q, s.answer(slot, round, good))
+}
+
+func (s *search) answer(slot, round int, good func(reply) takeover.Event) func(reply) {
+	return func(r reply) {
 		var refusal *stor.Refusal
 		switch {
 		case r.err == nil:
@@ -142,7 +151,7 @@ func (s *search) ask(slot, round int, q request, good func(reply) takeover.Event
 		default:
 			s.step(takeover.Failed{Server: slot, Round: round})
 		}
-	})
+	}
 }
 
 func (s *search) readShard(a takeover.ReadShard) {
@@ -195,7 +204,7 @@ func (s *search) decode(a takeover.Verify) {
 
 func (s *search) reappend(a takeover.Append) {
 	if s.log == nil {
-		s.log = newOwnedLog(s.scope.p, s.owner, a.Position-1)
+		s.log = newOwnedLog(s.scope.p, s.rules, s.owner, a.Position-1)
 	}
 	held := make([]appending.Holding, len(a.Held))
 	for i, h := range a.Held {
@@ -214,27 +223,33 @@ func (s *search) reappend(a takeover.Append) {
 
 // survey finds the log without fencing; what looks torn is looked at twice.
 func survey(sc *scope, done func(*view, error)) {
-	var again bool
+	again := 0
 	var s *search
-	finish := func(err error) {
-		if s.torn && !again && !sc.ended {
-			again = true
-			s = newSearch(sc, false, func(err error) { done(&s.view, err) })
-			s.start()
-			return
-		}
-		done(&s.view, err)
+	var start func()
+	start = func() {
+		s = newSearch(sc, false, func(err error) {
+			if (s.torn && again == 0 || errors.Is(err, errChanged) && again < searches) && !sc.ended {
+				again++
+				start()
+				return
+			}
+			done(&s.view, err)
+		})
+		s.start()
 	}
-	s = newSearch(sc, false, finish)
-	s.start()
+	start()
 }
+
+// searches is how often a search begins again because the manifest changed.
+const searches = 3
 
 // read is stor.View.Read: metas of R servers say who holds what, and any k
 // good shards are enough. A nil aggregation: it cannot be read now.
 func (v *view) read(sc *scope, pos tlog.Position, done func(*aggregation)) {
 	w := sc.p.w
-	g := w.swarm.pool
+	g, rules := w.swarm.pool, sc.p.pool.rules
 	page, open, good, over := make([][]takeover.Meta, g.p), g.p, 0, false
+	joins := joining(rules)
 	settle := func() {
 		switch {
 		case over:
@@ -247,11 +262,13 @@ func (v *view) read(sc *scope, pos tlog.Position, done func(*aggregation)) {
 		}
 	}
 	for slot := range g.p {
-		sc.ask(slot, doMetas(pos, pos), func(r reply) {
+		sc.ask(slot, doMetas(rules.Cookies[slot], pos, pos), func(r reply) {
 			open--
 			if r.err == nil {
 				page[slot] = coreMetas(r.metas)
-				good++
+				if joins == nil || !joins[slot] { // what it lacks says nothing
+					good++
+				}
 			}
 			if open == 0 {
 				settle()

@@ -34,7 +34,9 @@ type entry struct {
 
 func newServer(w *world, i int) *server {
 	s := &server{process: process{w: w, name: fmt.Sprintf("server%d", i), alive: true, cut: make([]bool, w.swarm.pool.p)}}
+	s.pool = newPool(&s.process, w.first)
 	s.janitor()
+	s.care()
 	return s
 }
 
@@ -75,6 +77,7 @@ func (s *server) restart() {
 		s.w.logf("%s starts", s.name)
 		s.alive = true
 		s.janitor()
+		s.care()
 	}
 }
 
@@ -233,14 +236,18 @@ func (s *server) load(e *entry, a session.Attach) {
 			fill(nil, r, errors.New(r.Message))
 			return
 		}
-		s.takeover(e, a, fill)
+		s.takeover(e, a, 0, fill)
 	})
 }
 
-func (s *server) takeover(e *entry, a session.Attach, fill func(*owner, *session.Refusal, error)) {
+func (s *server) takeover(e *entry, a session.Attach, again int, fill func(*owner, *session.Refusal, error)) {
 	taken := &known{}
 	var t *search
 	t = newSearch(e.life, true, func(err error) {
+		if errors.Is(err, errChanged) && again < searches && !e.life.ended {
+			s.takeover(e, a, again+1, fill)
+			return
+		}
 		if err != nil {
 			fill(nil, nil, err)
 			return
@@ -255,7 +262,9 @@ func (s *server) takeover(e *entry, a session.Attach, fill func(*owner, *session
 				fill(nil, nil, err)
 				return
 			}
-			fill(s.own(e, t.log, k), nil, nil)
+			o := s.own(e, t.log, k)
+			o.view = t.view
+			fill(o, nil, nil)
 		}
 		if t.view.head > 0 {
 			s.read(e.life, &t.view, taken, end)
@@ -323,6 +332,7 @@ func (s *server) create(log *ownedLog, a session.Attach, k *known, done func(*kn
 func (s *server) own(e *entry, log *ownedLog, k *known) *owner {
 	o := &owner{srv: s, log: log, life: e.life}
 	o.life.onEnd = nil
+	o.care.scrubDue = s.w.now + s.w.extra.scrubEvery/7
 	o.machine = session.New(session.Limits{Unflushed: s.w.swarm.unflushed}, k.disk, k.tail.head, k.records)
 	o.pipe = newPipe(log, k.tail, o.committed)
 	return o

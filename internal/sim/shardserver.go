@@ -12,11 +12,13 @@ import (
 
 // reply is a shard server's answer.
 type reply struct {
-	control stor.Control
-	meta    stor.Meta
-	metas   []stor.Meta
-	data    []byte
-	err     error
+	control  stor.Control
+	meta     stor.Meta
+	metas    []stor.Meta
+	data     []byte
+	cookie   tlog.UUID
+	manifest *stor.Manifest
+	err      error
 }
 
 var (
@@ -28,10 +30,12 @@ var (
 // was written before is synced.
 type shardServer struct {
 	process
-	slot   int
-	cookie tlog.UUID // that the manifest names
-	store  *store.Store
-	old    *store.Store // a copy to roll back to
+	slot  int
+	store *store.Store
+	old   *store.Store // a copy to roll back to
+
+	scripts map[string]bool // that its cache holds
+	temps   map[temporary]temporaryData
 
 	mode    stor.Code // what it refuses with; 0: nothing
 	lag     time.Duration
@@ -40,7 +44,7 @@ type shardServer struct {
 	synced  int // of them, durable
 	waiting []answerLater
 	bad     bool // it lost something for good
-	wiped   bool
+	wipes   int
 }
 
 // answerLater is an answer that waits for so many changes to be durable.
@@ -50,20 +54,31 @@ type answerLater struct {
 	reply reply
 }
 
-const poolConfig = 1
-
 func newShardServer(w *world, slot int) *shardServer {
-	s := &shardServer{process: process{w: w, name: fmt.Sprintf("store%d", slot), alive: true}, slot: slot}
-	s.cookie = w.uuid()
-	s.store = store.New(s.name, s.cookie, poolConfig)
-	return s
+	return &shardServer{
+		process: process{w: w, name: fmt.Sprintf("store%d", slot), alive: true}, slot: slot,
+		scripts: map[string]bool{}, temps: map[temporary]temporaryData{},
+	}
+}
+
+// wipe leaves an empty server at the same address.
+func (s *shardServer) wipe() {
+	s.w.logf("%s is wiped", s.name)
+	s.crash()
+	s.store.Wipe()
+	s.wipes++
+	s.w.harm++
+	clear(s.temps)
 }
 
 // request is what a shard server is asked.
 type request struct {
-	name  string
-	write bool // Fence and Append
-	do    func(*shardServer) reply
+	name   string
+	write  bool // Fence and Append
+	do     func(*shardServer) reply
+	script string             // that it runs; "": none
+	eval   bool               // with its text
+	set    func(*shardServer) // what goes ahead of the script
 }
 
 // receive does a request and gives the answer when it may; gone is called if
@@ -75,6 +90,10 @@ func (s *shardServer) receive(q request, give func(reply)) {
 	}
 	s.bound(func() {
 		if err := s.admit(q.write); err != nil {
+			give(reply{err: err})
+			return
+		}
+		if err := s.load(&q); err != nil {
 			give(reply{err: err})
 			return
 		}
@@ -135,6 +154,7 @@ func (s *shardServer) crash() {
 	s.w.logf("%s crashes, keeps %d of %d unsynced changes", s.name, keep, s.store.Pending())
 	s.kill()
 	s.store.Crash(keep)
+	clear(s.scripts)
 	waiting := s.waiting
 	s.syncing, s.waiting, s.synced = false, nil, s.written
 	for _, a := range waiting {
@@ -161,30 +181,32 @@ func (s *shardServer) restart() {
 	}
 }
 
-func fenceRequest(s *shardServer, owner stor.Owner, vdisk tlog.UUID) *stor.FenceRequest {
-	return &stor.FenceRequest{Identity: stor.Identity{Cookie: s.cookie, ConfigVersion: poolConfig}, Owner: owner, Vdisk: vdisk}
-}
-
-func doFence(owner stor.Owner, vdisk tlog.UUID) request {
-	return request{"fence", true, func(s *shardServer) reply {
-		c, err := s.store.Fence(fenceRequest(s, owner, vdisk))
+func doFence(id stor.Identity, owner stor.Owner, vdisk tlog.UUID) request {
+	return request{name: "fence", write: true, script: "fence", do: func(s *shardServer) reply {
+		c, err := s.store.Fence(&stor.FenceRequest{Identity: id, Owner: owner, Vdisk: vdisk})
 		return reply{control: c, err: err}
 	}}
 }
 
 // doProbe is Identify and the comparison with the manifest, then Control.
-func doProbe() request {
-	return request{"control", false, func(s *shardServer) reply {
-		if s.store.Cookie() != s.cookie || s.mode != 0 && s.mode != stor.Full {
-			return reply{err: &stor.Refusal{Code: stor.WrongStore, Server: s.name, Err: errLost}}
+func doProbe(id stor.Identity) request {
+	return request{name: "control", do: func(s *shardServer) reply {
+		r := reply{cookie: s.store.Cookie(), manifest: s.store.Manifest()}
+		switch {
+		case r.cookie != id.Cookie || s.mode != 0 && s.mode != stor.Full:
+			r.err = &stor.Refusal{Code: stor.WrongStore, Server: s.name, Err: errLost}
+		case r.manifest.ConfigVersion > id.ConfigVersion:
+			r.err = &stor.Refusal{Code: stor.OldConfig, Server: s.name, Err: errLost}
+		default:
+			r.control = s.store.Control()
 		}
-		return reply{control: s.store.Control()}
+		return r
 	}}
 }
 
-func doMetas(from, to tlog.Position) request {
-	return request{"metas", false, func(s *shardServer) reply {
-		if s.store.Cookie() != s.cookie { // the shell asks who answered
+func doMetas(cookie tlog.UUID, from, to tlog.Position) request {
+	return request{name: "metas", do: func(s *shardServer) reply {
+		if s.store.Cookie() != cookie { // the shell asks who answered
 			return reply{err: &stor.Refusal{Code: stor.WrongStore, Server: s.name, Err: errLost}}
 		}
 		return reply{metas: s.store.Metas(from, to)}
@@ -192,7 +214,7 @@ func doMetas(from, to tlog.Position) request {
 }
 
 func doShard(pos tlog.Position) request {
-	return request{"shard", false, func(s *shardServer) reply {
+	return request{name: "shard", do: func(s *shardServer) reply {
 		b, ok := s.store.Shard(pos)
 		if !ok {
 			return reply{err: errAbsent}
@@ -202,12 +224,15 @@ func doShard(pos tlog.Position) request {
 }
 
 func doAppend(r *stor.AppendRequest) request {
-	return request{"append", true, func(s *shardServer) reply {
+	return request{name: "append", write: true, script: "append", set: func(s *shardServer) { s.keep(r) }, do: func(s *shardServer) reply {
 		q := *r
 		if s.w.faulty && s.w.chance(s.w.swarm.noData) {
-			q.Body = nil // the SET before the script failed
+			q.Body = s.kept(r) // the SET before the script failed
 		}
 		m, err := s.store.Append(&q)
+		if err == nil {
+			delete(s.temps, temporaryOf(r))
+		}
 		return reply{meta: m, err: err}
 	}}
 }
@@ -252,7 +277,7 @@ const requestTimeout = 10 * time.Second
 // ask sends a request over a network that loses, delays, repeats and reorders.
 // done is called exactly once while the process lives, never from within ask.
 func (sc *scope) ask(slot int, q request, done func(reply)) {
-	p, w := sc.p, sc.p.w
+	p := sc.p
 	c := &call{done: done}
 	if sc.ended {
 		p.at(0, func() { c.finish(reply{err: errLost}) })
@@ -263,18 +288,38 @@ func (sc *scope) ask(slot int, q request, done func(reply)) {
 		sc.tidy()
 	}
 	p.at(requestTimeout, func() { c.finish(reply{err: errLost}) })
+	sc.send(c, slot, q)
+}
+
+// send is one message of a request, and the way of its answer. What has no
+// script is sent once more with the script's text, on the same connection: who
+// has given up by then does not send it.
+func (sc *scope) send(c *call, slot int, q request) {
+	p, w := sc.p, sc.p.w
 	s := w.stores[slot]
 	w.logf("%s asks %s: %s", p.name, s.name, q.name)
 	if w.faulty && w.chance(w.swarm.reset) {
 		p.at(w.latency(p, slot), func() { c.finish(reply{err: errLost}) })
 	}
+	life := p.life
 	give := func(r reply) {
+		// An answer to a life before reaches nobody. It once did, and a plain run is
+		// to stay as it was.
+		if w.extra.on && p.life != life {
+			return
+		}
 		if w.lostOnWay(p, slot, w.swarm.answerLost) {
 			w.logf("%s did %s for %s, answer lost", s.name, q.name, p.name)
 			return
 		}
 		p.at(w.latency(p, slot), func() {
 			w.logf("%s answers %s: %s %+v %v", s.name, p.name, q.name, r.meta.Index, r.err)
+			if errors.Is(r.err, errNoScript) && !q.eval {
+				if q.eval = true; !c.over {
+					sc.send(c, slot, q)
+				}
+				return
+			}
 			c.finish(r)
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"tlog"
 	"tlog/internal/core/takeover"
 	"tlog/internal/sim/store"
+	"tlog/stor"
 )
 
 // commit is a position that was acknowledged, and the lowest epoch that did.
@@ -62,6 +63,7 @@ func (w *world) damage(s *shardServer) {
 	pos := tlog.Position(1 + w.rng.Uint64N(uint64(w.high)))
 	at, gone := w.rng.Uint32(), w.chance(0.2)
 	w.logf("%s: the shard of position %d rots, gone %v", s.name, pos, gone)
+	w.harm++
 	s.store.Damage(pos, func(x store.Shard) store.Shard {
 		switch {
 		case gone || len(x.Data) == 0:
@@ -77,6 +79,7 @@ func (w *world) damage(s *shardServer) {
 // exchange swaps the values of two positions of s.
 func (w *world) exchange(s *shardServer, a uint64) {
 	w.logf("%s: the values of positions %d and %d change places", s.name, a, a+1)
+	w.harm++
 	p, q := tlog.Position(a), tlog.Position(a+1)
 	one, _ := s.store.Shard(p)
 	two, _ := s.store.Shard(q)
@@ -138,6 +141,7 @@ func (w *world) tooMany() {
 // it within one moment.
 type reader struct {
 	w      *world
+	rules  *stor.Manifest
 	stores []*store.Store // nil: out of reach
 	view   view
 	queue  []takeover.Event
@@ -148,8 +152,14 @@ type reader struct {
 func (w *world) restore(out []bool) ([]tlog.Record, error) {
 	r := &reader{w: w, stores: make([]*store.Store, len(w.stores))}
 	for i, s := range w.stores {
-		if !out[i] && s.store.Cookie() == s.cookie {
+		if !out[i] {
 			r.stores[i] = s.store.AfterPowerLoss()
+		}
+	}
+	r.rules = newest(w.first, r.stores)
+	for i, s := range r.stores {
+		if s != nil && s.Cookie() != r.rules.Cookies[i] {
+			r.stores[i] = nil
 		}
 	}
 	if err := r.find(); err != nil {
@@ -159,7 +169,7 @@ func (w *world) restore(out []bool) ([]tlog.Record, error) {
 }
 
 func (r *reader) find() error {
-	m := takeover.New(r.w.takeoverConfig(false))
+	m := takeover.New(r.w.takeoverConfig(r.rules, false))
 	r.queue = []takeover.Event{takeover.Start{}}
 	for {
 		if len(r.queue) == 0 {

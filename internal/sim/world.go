@@ -11,6 +11,7 @@ import (
 	"tlog"
 	"tlog/internal/check"
 	"tlog/internal/core/takeover"
+	"tlog/stor"
 )
 
 // event is something that happens at a virtual time; of two at one time the
@@ -57,6 +58,7 @@ type world struct {
 	steps  int
 
 	swarm     swarm
+	extra     extra
 	faulty    bool // faults are injected now
 	stores    []*shardServer
 	servers   []*server
@@ -67,7 +69,14 @@ type world struct {
 	high      tlog.Position // committed: highest position acknowledged by any owner
 	rec       *check.Recorder
 	broken    error
-	bad       int // shard servers that lost something for good
+	bad       int            // shard servers that lost something for good
+	harm      int            // counts such losses
+	first     *stor.Manifest // the one of init
+	operator  *operator
+	lastPass  *pass // the last deep one that came to its end
+	repaired  int
+	replaced  int
+	regained  int
 	phase     int
 	commits   []commit // by position − 1
 	takeovers []taken
@@ -79,20 +88,26 @@ type world struct {
 	}
 }
 
-func newWorld(seed uint64, trace io.Writer) *world {
+func newWorld(seed uint64, x extra, trace io.Writer) *world {
 	w := &world{
 		seed: seed, rng: rand.New(rand.NewPCG(seed, 0x746c6f67)), trace: trace, hash: fnv.New64a(),
 		sealed: map[tlog.Hash]*aggregation{}, rec: check.New(vdiskName, diskSize),
 	}
-	w.swarm = drawSwarm(w.rng)
+	w.swarm, w.extra = drawSwarm(w.rng), x
+	if x.on {
+		x.change(&w.swarm)
+		w.logf("extra: %+v", x)
+	}
 	w.logf("seed %d: %+v", seed, w.swarm)
 	w.vdisk = tlog.UUID{1, byte(seed), byte(seed >> 8), byte(seed >> 16)}
 	for i := range w.swarm.pool.p {
 		w.stores = append(w.stores, newShardServer(w, i))
 	}
+	w.initPool()
 	for i := range w.swarm.servers {
 		w.servers = append(w.servers, newServer(w, i))
 	}
+	w.operator = newOperator(w)
 	return w
 }
 
@@ -172,9 +187,10 @@ func (w *world) uuid() tlog.UUID {
 	return u
 }
 
-func (w *world) takeoverConfig(fence bool) takeover.Config {
-	g := w.swarm.pool
-	return takeover.Config{P: g.p, K: g.k, N: g.n(), W: g.w, R: g.r(), Fence: fence, Page: w.swarm.page, Window: w.swarm.window}
+func (w *world) takeoverConfig(m *stor.Manifest, fence bool) takeover.Config {
+	return takeover.Config{
+		P: m.P(), K: m.K, N: m.N(), W: m.W, R: m.R(), Fence: fence, Joining: joining(m), Page: w.swarm.page, Window: w.swarm.window,
+	}
 }
 
 // process is a program on a machine: it may be killed, and paused.
@@ -187,6 +203,7 @@ type process struct {
 	backlog []func()
 	skew    time.Duration // of its clock
 	cut     []bool        // by shard server: no packet passes
+	pool    *pool         // nil: it knows no shard servers
 }
 
 // at has f done by the process after d, if it lives as long.
@@ -238,6 +255,9 @@ func (p *process) resume() {
 func (p *process) kill() {
 	p.alive, p.paused, p.backlog = false, false, nil
 	p.life++
+	if p.pool != nil {
+		p.pool.crash()
+	}
 }
 
 // clock is what the process holds for the time.

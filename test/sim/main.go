@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"sync"
@@ -19,28 +20,36 @@ func main() {
 	seeds := flag.Int("seeds", 3000, "how many seeds to run")
 	base := flag.Uint64("base", 0, "the first seed; 0: from the clock")
 	one := flag.Uint64("seed", 0, "run this seed only, and print its trace")
+	plain := flag.Bool("plain", false, "without cold script caches, repair and replacement: what a seed gave before those were simulated")
 	flag.Parse()
+	simulate := sim.Run
+	if *plain {
+		simulate = sim.RunPlain
+	}
 	if *one != 0 {
-		os.Exit(replay(*one))
+		os.Exit(replay(simulate, *one))
 	}
 	if *base == 0 {
 		*base = uint64(time.Now().UnixNano()) / 1e6 % 1e12
 	}
-	os.Exit(run(*base, *seeds))
+	os.Exit(run(simulate, *base, *seeds))
 }
 
+// simulator is sim.Run, or sim.RunPlain.
+type simulator func(uint64, io.Writer) sim.Result
+
 // replay prints one seed's trace.
-func replay(seed uint64) int {
+func replay(simulate simulator, seed uint64) int {
 	out := bufio.NewWriter(os.Stdout)
-	r := sim.Run(seed, out)
+	r := simulate(seed, out)
 	fmt.Fprintf(out, "sim: seed %d: %d events, %v, trace %016x\n", seed, r.Steps, r.Virtual, r.Hash)
 	return report(out, 1, r.Virtual, []sim.Result{r})
 }
 
 // run runs so many seeds on all processors.
-func run(base uint64, seeds int) int {
+func run(simulate simulator, base uint64, seeds int) int {
 	fmt.Printf("sim: seeds %d to %d\n", base, base+uint64(seeds)-1)
-	var next, virtual, records, events atomic.Int64
+	var next, virtual, records, events, repaired, replaced, regained atomic.Int64
 	var mu sync.Mutex
 	var all []sim.Result
 	var wg sync.WaitGroup
@@ -48,10 +57,13 @@ func run(base uint64, seeds int) int {
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(seeds); i = next.Add(1) - 1 {
-				r := sim.Run(base+uint64(i), nil)
+				r := simulate(base+uint64(i), nil)
 				virtual.Add(int64(r.Virtual))
 				records.Add(int64(r.Records))
 				events.Add(int64(r.Steps))
+				repaired.Add(int64(r.Repaired))
+				replaced.Add(int64(r.Replaced))
+				regained.Add(int64(r.Regained))
 				if r.Err != nil {
 					mu.Lock()
 					all = append(all, r)
@@ -62,6 +74,7 @@ func run(base uint64, seeds int) int {
 	}
 	wg.Wait()
 	fmt.Printf("sim: %d events, %d durable records, in %v\n", events.Load(), records.Load(), time.Since(start).Round(time.Second))
+	fmt.Printf("sim: %d shards repaired, %d servers replaced, %d losses made good\n", repaired.Load(), replaced.Load(), regained.Load())
 	out := bufio.NewWriter(os.Stdout)
 	return report(out, seeds, time.Duration(virtual.Load()), all)
 }

@@ -13,6 +13,7 @@ package store
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 
 	"tlog"
@@ -27,20 +28,27 @@ type Shard struct {
 
 // disk is one state. Positions are dense: shards[i] is position i+1.
 type disk struct {
-	cookie  tlog.UUID // zero: not initialised
-	config  uint64
-	control stor.Control
-	shards  []Shard
+	cookie   tlog.UUID // zero: not initialised
+	config   uint64
+	manifest *stor.Manifest // nil with a cookie: of New, without one
+	control  stor.Control
+	shards   []Shard
 }
 
-// change is one write: the new control, and a shard if its position is not 0.
+// change is one write: the new control, a shard if its position is not 0, and
+// a manifest if there is one.
 type change struct {
-	control stor.Control
-	shard   Shard
+	control  stor.Control
+	shard    Shard
+	cookie   tlog.UUID
+	manifest *stor.Manifest
 }
 
 func (d *disk) apply(c change) {
 	d.control = c.control
+	if c.manifest != nil {
+		d.cookie, d.config, d.manifest = c.cookie, c.manifest.ConfigVersion, c.manifest
+	}
 	if n := int(c.shard.Meta.Position); n > 0 {
 		if n > len(d.shards) {
 			d.shards = append(d.shards, make([]Shard, n-len(d.shards))...)
@@ -114,6 +122,26 @@ func (s *Store) Damage(pos tlog.Position, f func(Shard) Shard) {
 // Cookie is the incarnation; zero: it is empty.
 func (s *Store) Cookie() tlog.UUID { return s.live.cookie }
 
+// Manifest is what Init was given last; nil: the store is empty.
+func (s *Store) Manifest() *stor.Manifest { return s.live.manifest }
+
+// Init is the script of that name: it makes an empty store a member, and tells
+// a member of a newer manifest, never of an older or another one of its version.
+func (s *Store) Init(cookie tlog.UUID, m *stor.Manifest) error {
+	d := &s.live
+	switch {
+	case d.cookie.IsZero():
+	case d.cookie != cookie:
+		return s.refuse(stor.WrongStore)
+	case d.config > m.ConfigVersion:
+		return s.refuse(stor.OldConfig)
+	case d.config == m.ConfigVersion && d.manifest != nil && !reflect.DeepEqual(d.manifest, m):
+		return s.refuse(stor.Conflict)
+	}
+	s.write(change{control: d.control, cookie: cookie, manifest: m})
+	return nil
+}
+
 func (s *Store) refuse(code stor.Code) *stor.Refusal {
 	return &stor.Refusal{Code: code, Server: s.Name, Err: errRefused}
 }
@@ -184,7 +212,7 @@ func (s *Store) Append(r *stor.AppendRequest) (stor.Meta, error) {
 		next.Data = append(slices.Clone(r.Head), r.Body...)
 	}
 	c.Head, c.Commit = max(c.Head, r.Position), max(c.Commit, r.Commit)
-	s.write(change{c, next})
+	s.write(change{control: c, shard: next})
 	if next.Meta.Index != r.Index {
 		e := s.refuse(stor.HasIndex)
 		e.Index = next.Meta.Index
