@@ -32,8 +32,9 @@ type page struct {
 	err    error
 	last   tlog.Position
 	places []place
-	asked  int   // servers that answered
-	why    error // why the others did not
+	asked  int    // servers that answered
+	unsure []bool // by slot: it is not one of them
+	why    error  // why the others did not
 }
 
 // pageCache keeps the pages that were used last.
@@ -160,7 +161,7 @@ func (v *View) load(ctx context.Context, pg *page) error {
 			errs = append(errs, fmt.Errorf("%s: %w", v.pool.slotName(slot), a.err))
 		}
 	}
-	pg.why = because(errs)
+	pg.why, pg.unsure = because(errs), unsure
 	votes := pg.asked
 	for _, slot := range rules.Joining { // what they lack says nothing
 		if !unsure[slot] {

@@ -248,23 +248,38 @@ func (r *repairing) tell() {
 }
 
 // list asks every server who it is, as reads do not, and reads a page of claims.
+// Then it asks again: a server that was wiped between would claim, truly, to hold
+// nothing, and what lost against a newer epoch could pass for the log's.
 func (r *repairing) list(a repair.List) repairAnswer {
-	var wg sync.WaitGroup
-	for slot := range r.pool.manifest.P() {
-		wg.Go(func() { r.pool.probe(r.ctx, slot) }) //nolint:errcheck // who does not answer does not list either
-	}
-	wg.Wait()
+	r.identify()
 	e := repair.Listed{From: a.From}
 	pg := &page{number: uint64(a.From-1) / pageSize, last: a.To}
 	if err := r.view.load(r.ctx, pg); err != nil {
 		e.Failed = true
 		return repairAnswer{event: e, err: err}
 	}
+	for slot, err := range r.identify() {
+		if err != nil && !pg.unsure[slot] {
+			e.Failed = true
+			return repairAnswer{event: e, err: err}
+		}
+	}
 	r.view.pages.keep(pg)
 	for i := range pg.places {
 		e.Places = append(e.Places, corePlace(&pg.places[i]))
 	}
 	return repairAnswer{event: e}
+}
+
+// identify asks every server who it is, and says, by slot, who cannot be asked.
+func (r *repairing) identify() []error {
+	errs := make([]error, r.pool.manifest.P())
+	var wg sync.WaitGroup
+	for slot := range errs {
+		wg.Go(func() { _, errs[slot] = r.pool.probe(r.ctx, slot) })
+	}
+	wg.Wait()
+	return errs
 }
 
 func corePlace(pl *place) repair.Place {

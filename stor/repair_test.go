@@ -65,6 +65,29 @@ func (f *fakeServer) flip(which func(tlog.Position) bool) (n int) {
 	return n
 }
 
+// A server that is wiped after it was asked who it is does not claim to hold
+// nothing: the pass ends, and the next one knows.
+func TestRepairBesideAServerThatIsWiped(t *testing.T) {
+	f := newFixture(t, 4, 2, 6, 7)
+	defer f.close()
+	l := f.takeover()
+	defer l.Close()
+	f.commit(l, 4)
+	s := f.fakes[2]
+	s.set(func() {
+		s.metas = func([]stor.Meta) ([]stor.Meta, error) {
+			s.wipe()
+			return nil, nil
+		}
+	})
+	if p, err := l.Repair(t.Context(), unbounded(false)); tlog.ClassOf(err) != tlog.Unavailable {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if p := f.repair(l, false); p.Lost != 0 {
+		t.Errorf("the next pass: %+v", p)
+	}
+}
+
 func odd(p tlog.Position) bool   { return p%2 == 1 }
 func third(p tlog.Position) bool { return p%3 == 0 }
 
