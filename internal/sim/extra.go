@@ -20,6 +20,7 @@ type extra struct {
 	replace                 time.Duration // mean time until an operator looks for wiped servers; 0: nobody does
 	killOperator            float64
 	cutOperator             float64
+	lazy                    bool // the first pass over a log is late, as over a long one
 }
 
 // wide are pools of which what was not committed may be claimed by k servers.
@@ -51,6 +52,7 @@ func drawExtra(seed uint64) extra {
 			x.replace, x.wipe = every(sec), every(2*sec)
 			x.killOperator, x.cutOperator = float64(pick(0, 1, 4))/10, float64(pick(0, 2))/10
 		}
+		x.lazy = r.IntN(3) == 0
 	}
 	return x
 }

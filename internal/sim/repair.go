@@ -17,6 +17,14 @@ type care struct {
 	busy          bool
 }
 
+func newCare(w *world) care {
+	x := &w.extra
+	if w.faulty && x.lazy {
+		return care{due: w.now + 20*time.Second, scrubDue: w.now + 20*time.Second + x.scrubEvery}
+	}
+	return care{due: w.now, scrubDue: w.now + x.scrubEvery/7}
+}
+
 // care looks every second which logs are due.
 func (s *server) care() {
 	if !s.w.extra.repair {
@@ -277,7 +285,7 @@ func (ps *pass) write(a repair.Write) {
 			Identity: identity(l.rules, a.Server), Owner: l.owner, Vdisk: l.vdisk, Position: a.Position, Index: a.Index,
 			Digest: k.digest, Commit: a.Position - 1, Replace: a.Replace, Body: w.sealed[k.digest].shard(a.Index),
 		}
-		l.scope.ask(a.Server, doRepair(q), func(r reply) { ps.stored(a, r.err) })
+		l.scope.ask(a.Server, doRepair(q, ps.harm), func(r reply) { ps.stored(a, r.err) })
 	}
 	if !a.Fence {
 		put()

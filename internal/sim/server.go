@@ -332,7 +332,7 @@ func (s *server) create(log *ownedLog, a session.Attach, k *known, done func(*kn
 func (s *server) own(e *entry, log *ownedLog, k *known) *owner {
 	o := &owner{srv: s, log: log, life: e.life}
 	o.life.onEnd = nil
-	o.care.scrubDue = s.w.now + s.w.extra.scrubEvery/7
+	o.care = newCare(s.w)
 	o.machine = session.New(session.Limits{Unflushed: s.w.swarm.unflushed}, k.disk, k.tail.head, k.records)
 	o.pipe = newPipe(log, k.tail, o.committed)
 	return o

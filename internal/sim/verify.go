@@ -113,6 +113,22 @@ func (w *world) inspect() {
 	default:
 		w.violated(w.rec.Restored(records))
 	}
+	if w.extra.on && w.broken == nil {
+		w.anyFew()
+	}
+}
+
+// anyFew restores without any of the servers, more than are covered too: that
+// fails, or gives everything.
+func (w *world) anyFew() {
+	out := make([]bool, len(w.stores))
+	for i := range out {
+		out[i] = w.dice.Float64() < 0.35
+	}
+	if records, err := w.restore(out); err == nil {
+		w.logf("restored %d records without %v", len(records), out)
+		w.violated(w.rec.Restored(records))
+	}
 }
 
 // tooMany: with more losses than are covered a restore says so; it does not

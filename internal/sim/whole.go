@@ -61,9 +61,10 @@ func (w *world) repairs(l *ownedLog, a repair.Write, k *look) {
 	}
 }
 
-// doRepair is an append whose effect is watched: it is of the log's owner, and
-// leaves a position that can be read readable.
-func doRepair(r *stor.AppendRequest) request {
+// doRepair is an append whose effect is watched: it is of the log's owner,
+// leaves a position that can be read readable, and, if nothing else was lost since
+// the pass began, no index fewer than there were.
+func doRepair(r *stor.AppendRequest, harm int) request {
 	q := doAppend(r)
 	do := q.do
 	q.do = func(s *shardServer) reply {
@@ -73,7 +74,7 @@ func doRepair(r *stor.AppendRequest) request {
 		switch have := w.distinct(r.Position, w.voters(false)); {
 		case answer.err == nil && held != r.Owner:
 			w.violatedf("%s takes a repair of epoch %d, and belongs to epoch %d", s.name, r.Owner.Epoch, held.Epoch)
-		case have < had && have < w.swarm.pool.k:
+		case have < had && (have < w.swarm.pool.k || w.harm == harm):
 			w.violatedf("a repair of position %d on %s leaves %d of %d good shards", r.Position, s.name, have, had)
 		}
 		return answer

@@ -52,6 +52,7 @@ const vdiskName = tlog.VdiskID("sim")
 type world struct {
 	seed   uint64
 	rng    *rand.Rand
+	dice   *rand.Rand // of what is looked at, and changes nothing
 	now    time.Duration
 	queue  events
 	nextID uint64
@@ -90,7 +91,7 @@ type world struct {
 
 func newWorld(seed uint64, x extra, trace io.Writer) *world {
 	w := &world{
-		seed: seed, rng: rand.New(rand.NewPCG(seed, 0x746c6f67)), trace: trace, hash: fnv.New64a(),
+		seed: seed, dice: rand.New(rand.NewPCG(seed, 0x64696365)), rng: rand.New(rand.NewPCG(seed, 0x746c6f67)), trace: trace, hash: fnv.New64a(),
 		sealed: map[tlog.Hash]*aggregation{}, rec: check.New(vdiskName, diskSize),
 	}
 	w.swarm, w.extra = drawSwarm(w.rng), x
