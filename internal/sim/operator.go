@@ -129,17 +129,21 @@ func (w *world) operateUntil(done func() bool) {
 	w.at(2*time.Second, func() { w.operateUntil(done) })
 }
 
-// replace is stor's Open and Replace.
+// replace is stor's FinishChange, Open and Replace.
 func (o *operator) replace(slot int, done func(error)) {
 	q := o.pool
 	q.askAll(func(answers []said) {
 		m, votes := elect(answers)
-		if m == nil || votes < ruledBy(m) {
-			m = interruptedChange(answers)
-		}
 		if m == nil {
-			done(errors.New("open: no manifest rules"))
+			done(errors.New("open: no manifest"))
 			return
+		}
+		if votes < ruledBy(m) { // FinishChange: the oldest is built upon
+			for _, a := range answers {
+				if a.manifest != nil && a.manifest.ConfigVersion < m.ConfigVersion {
+					m = a.manifest
+				}
+			}
 		}
 		q.rules = m
 		o.complete(func(err error) {
@@ -150,27 +154,6 @@ func (o *operator) replace(slot int, done func(error)) {
 			q.scope.ask(slot, doIdentify(), func(r reply) { o.begin(slot, r, done) })
 		})
 	})
-}
-
-// interruptedChange is the one of stor.
-func interruptedChange(answers []said) (best *stor.Manifest) {
-	for _, of := range answers {
-		m := of.manifest
-		if m == nil || best != nil && m.ConfigVersion <= best.ConfigVersion {
-			continue
-		}
-		n := 0
-		for slot, a := range answers {
-			held := a.manifest != nil && (a.manifest.ConfigVersion > m.ConfigVersion || reflect.DeepEqual(a.manifest, m))
-			if held && a.cookie == m.Cookies[slot] && !slices.Contains(m.Joining, slot) {
-				n++
-			}
-		}
-		if n >= ruledBy(m) {
-			best = m
-		}
-	}
-	return best
 }
 
 // complete finishes a change of the manifest that did not reach enough servers.
