@@ -12,8 +12,8 @@ const (
 
 // chunk is what is covered of chunkSize bytes: a sorted list of ranges, which
 // is small while they are few, or one bit for each unit of 1 << shift bytes,
-// which is small while all ranges begin and end at coarse units. It is whatever
-// takes less memory, within a factor of two.
+// which is small while all ranges begin and end at coarse units. It is a list as
+// long as that is no longer than the bits.
 //
 // shift never rises, so the form changes a few times in a chunk's life at most.
 type chunk struct {
@@ -37,7 +37,7 @@ func (k *chunk) add(base uint64, from, to uint32, gaps []span) []span {
 	}
 	if !k.bitmap {
 		gaps = k.insert(base, from, to, gaps)
-		if len(k.words) > 2*k.bitWords() {
+		if len(k.words) > k.bitWords() {
 			k.words, k.bitmap = k.bits(), true
 		}
 	} else {
