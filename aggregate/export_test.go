@@ -10,5 +10,12 @@ func (a *Aggregation) DecodePayload(plain []byte) error { return a.decode(plain)
 func (s *Sealers) Memory() (held, queued, running int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.held, len(s.queue) - s.first, s.running
+	return s.held, s.queue.len(), s.running
+}
+
+func (t *turns) len() (n int) {
+	for _, l := range t.lines {
+		n += len(l.jobs)
+	}
+	return n
 }

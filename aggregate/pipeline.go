@@ -36,6 +36,7 @@ type Pipeline struct {
 	timer *time.Timer
 	err   error // why it is dead
 
+	line       line           // of the Sealers: what waits to be sealed
 	publishing lane[*job]     // chains and publishes, in order of positions
 	digest     tlog.Hash      // of the last position chained; owned by publishing
 	reporting  lane[report]   // releases and reports, in order of positions

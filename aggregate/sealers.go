@@ -12,14 +12,14 @@ import (
 //
 // A sealed aggregation counts until its Sealed is released. When the stores
 // stall, this stops the sealing: batches then stay unreleased, and whoever
-// bounds those stops reading. Work is begun in the order in which it came, so
-// no position waits for memory that a later one of its log holds.
+// bounds those stops reading. Work of a pipeline is begun in the order in which
+// it came, so no position waits for memory that a later one of its log holds;
+// pipelines take turns.
 type Sealers struct {
 	workers, limit int
 
 	mu      sync.Mutex
-	queue   []*job // from first on
-	first   int
+	queue   turns
 	running int // goroutines
 	held    int // bytes
 
@@ -49,12 +49,7 @@ func NewSealers(workers, memory int) *Sealers {
 func (s *Sealers) submit(j *job) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.first > len(s.queue)/2 {
-		n := copy(s.queue, s.queue[s.first:])
-		clear(s.queue[n:])
-		s.queue, s.first = s.queue[:n], 0
-	}
-	s.queue = append(s.queue, j)
+	s.queue.push(&j.p.line, j)
 	s.start()
 }
 
@@ -65,9 +60,10 @@ func (s *Sealers) release(bytes int) {
 	s.start()
 }
 
-// ready reports whether the first task may begin. The caller holds mu.
+// ready reports whether the next job may begin. The caller holds mu.
 func (s *Sealers) ready() bool {
-	return s.first < len(s.queue) && (s.held == 0 || s.held+s.queue[s.first].bytes <= s.limit)
+	next := s.queue.next()
+	return next != nil && (s.held == 0 || s.held+next.bytes <= s.limit)
 }
 
 // start adds a worker if there is something for it. The caller holds mu.
@@ -86,9 +82,7 @@ func (s *Sealers) work() {
 			s.mu.Unlock()
 			return
 		}
-		j := s.queue[s.first]
-		s.queue[s.first] = nil
-		s.first++
+		j := s.queue.pop()
 		s.held += j.bytes
 		s.start() // the next task may be ready, too
 		s.mu.Unlock()

@@ -102,9 +102,14 @@ func check(b []byte, vdisk tlog.UUID, pos tlog.Position, headOnly bool) (stor.Ch
 		K: int(s.Header.K), M: int(s.Header.M), Head: s.Head, Body: s.Body}, nil
 }
 
-// attach starts a server on s and a client on it, over loopback. stop makes
-// everything durable and ends both.
-func (s *store) attach(b *testing.B) (c *client.Client, stop func()) {
+// host is a server of a store, on loopback.
+type host struct {
+	addr   string
+	server *server.Server
+	served chan error
+}
+
+func (s *store) serve(b *testing.B) *host {
 	b.Helper()
 	srv, err := server.New(server.Config{Pool: s.pool, Keys: s.keys})
 	if err != nil {
@@ -114,18 +119,39 @@ func (s *store) attach(b *testing.B) (c *client.Client, stop func()) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(context.Background(), ln) }()
-	c, err = client.Open(b.Context(), client.Config{Servers: []string{ln.Addr().String()}, Vdisk: vdisk, DiskSize: diskSize})
+	h := &host{addr: ln.Addr().String(), server: srv, served: make(chan error, 1)}
+	go func() { h.served <- srv.Serve(context.Background(), ln) }()
+	return h
+}
+
+func (h *host) open(b *testing.B, id tlog.VdiskID) *client.Client {
+	b.Helper()
+	c, err := client.Open(b.Context(), client.Config{Servers: []string{h.addr}, Vdisk: id, DiskSize: diskSize})
 	if err != nil {
 		b.Fatal(err)
 	}
+	return c
+}
+
+func (h *host) stop(b *testing.B) {
+	b.Helper()
+	if err := errors.Join(h.server.Shutdown(context.Background()), <-h.served); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// attach starts a server on s and a client on it. stop makes everything durable
+// and ends both.
+func (s *store) attach(b *testing.B) (c *client.Client, stop func()) {
+	b.Helper()
+	h := s.serve(b)
+	c = h.open(b, vdisk)
 	return c, func() {
 		b.Helper()
-		ctx := context.Background()
-		if err := errors.Join(c.Close(ctx), srv.Shutdown(ctx), <-served); err != nil {
+		if err := c.Close(context.Background()); err != nil {
 			b.Fatal(err)
 		}
+		h.stop(b)
 	}
 }
 
