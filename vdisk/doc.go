@@ -5,11 +5,13 @@
 // package client, and keeps the current content of the disk in a base image: a
 // sparse local file that is a cache of the log and can be rebuilt from it.
 //
-//	WriteAt ─→ client ─→ unapplied ─┬────────────────→ ReadAt
-//	             │                  │                     ↑
-//	         OnFlushed(s) ──→ applier: records ≤ s ─→ base image
-//	                                                      │
-//	                             keeper: fdatasync ─→ marker (BASE.tlog)
+//	WriteAt, Accept ─→ unapplied ─┬──────────────→ ReadAt
+//	                       │      │                   ↑
+//	          passUpTo: client    │                   │
+//	                       │      │                   │
+//	     OnFlushed(s) ─────┴─→ applier: records ≤ s ─→ base image
+//	                                                  │
+//	                         keeper: fdatasync ─→ marker (BASE.tlog)
 //
 // Invariants:
 //
@@ -19,15 +21,18 @@
 //     an fdatasync of the base has covered. What lies in the base beyond the
 //     marker came from durable records, so replaying the log from the marker
 //     always gives the disk, whenever and however often the process dies.
-//  3. Where records overlap, the one with the higher sequence is what is read,
-//     in whichever order concurrent writers come back from the log.
+//  3. A record is registered with the sequence that the log will give it, and
+//     the log is passed every record in that order: where they overlap, the one
+//     with the higher sequence is what is read, and what the log says.
 //  4. Flush returns nil only when everything that was acknowledged before it
 //     began is durable in the log.
 //
-// A write is acknowledged as soon as it is in the client's bounded window, as
-// a disk with a volatile cache does it. When the window or the backlog of the
-// base is full, writes wait; nothing waits longer than Config.FlushDeadline.
-// Reads wait for nobody: they take a lock that is never held over I/O.
+// A write is acknowledged as soon as it is in bounded memory, as a disk with a
+// volatile cache does it: WriteAt returns when the client's window has it; writes
+// given to Accept were acknowledged before, from memory that its caller bounds.
+// When the window or the backlog of the base is full, writes wait; nothing waits
+// longer than Config.FlushDeadline. Reads wait for nobody: they take a lock that
+// is never held over I/O.
 //
 // A Disk is safe for concurrent use, and one Disk is meant to be shared by all
 // connections of an NBD export: a Flush covers the writes that were completed
