@@ -13,7 +13,13 @@
 //
 // All connections share one vdisk.Disk, which is opened before the first is
 // accepted and closed in .unload: nbdkit calls .close for no client that is
-// still connected when it ends, but .unload always. Requests run in parallel
-// and share no lock of the plugin; reads go directly into nbdkit's buffer,
-// writes are copied once.
+// still connected when it ends, but .unload always. Requests run in parallel;
+// reads go directly into nbdkit's buffer.
+//
+// A write is copied once, into a ring in C memory, and acknowledged: it takes no
+// thread into Go, where a request that waits costs two changes of threads. From
+// the ring, whose memory is the record's until it is in the base image, Go hands
+// writes to the disk in their order; every other request has that done first, so
+// it comes after all that was acknowledged before. The ring is the volatile cache
+// of this disk, as a client's window is: a flush empties it.
 package main
