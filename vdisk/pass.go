@@ -17,11 +17,12 @@ type Write struct {
 }
 
 // Accept takes over writes that the caller has acknowledged, in the order in
-// which it did: from now on they are read, and they are logged soon. Their data
-// is the Disk's until Config.Returned has counted them, and the memory for it is
-// the caller's bound on how many there are. A write must lie within the disk and
-// be no longer than a record. After an error that is permanent they are still
-// read, and not logged: every later Flush fails.
+// which it did: from now on they are read. They are logged by Log, or LogSoon,
+// and by every later operation but a read. Their data is the Disk's until
+// Config.Returned has counted them, and the memory for it is the caller's bound
+// on how many there are. A write must lie within the disk and be no longer than a
+// record. After an error that is permanent they are still read, and not logged:
+// every later Flush fails.
 //
 // To keep the order of the disk, whoever acknowledges writes must have them
 // accepted before it calls another method that came after.
@@ -36,25 +37,33 @@ func (d *Disk) Accept(writes []Write) {
 		d.waiting.register(&records[i])
 	}
 	d.mu.Unlock()
-	signal(d.taken)
+}
+
+// LogSoon has accepted writes logged, and does not wait.
+func (d *Disk) LogSoon() { signal(d.taken) }
+
+// Log passes what was accepted until now to the log, and waits while the window
+// is full. An error that is permanent halts the disk.
+func (d *Disk) Log(ctx context.Context) {
+	d.mu.RLock()
+	last := d.waiting.highest
+	d.mu.RUnlock()
+	if err := d.passUpTo(ctx, last); err != nil && ctx.Err() == nil {
+		_ = d.refused("append", err) // the next caller is told
+	}
 }
 
 // Halted is closed when the disk takes no more writes; they fail, and say why.
 func (d *Disk) Halted() <-chan struct{} { return d.fail.halted }
 
-// runLogger passes accepted writes to the log.
+// runLogger logs what nobody waits for.
 func (d *Disk) runLogger(ctx context.Context) {
 	for {
 		select {
 		case <-d.taken:
+			d.Log(ctx)
 		case <-ctx.Done():
 			return
-		}
-		d.mu.RLock()
-		last := d.waiting.highest
-		d.mu.RUnlock()
-		if err := d.passUpTo(ctx, last); err != nil && ctx.Err() == nil {
-			_ = d.refused("append", err) // halts, and the next caller is told
 		}
 	}
 }

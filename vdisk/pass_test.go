@@ -30,6 +30,7 @@ func (l *lender) write(d *Disk, off int64, data []byte) {
 	l.lent = append(l.lent, data)
 	l.mu.Unlock()
 	d.Accept([]Write{{off, data}})
+	d.LogSoon()
 }
 
 func (l *lender) returned(n int) {

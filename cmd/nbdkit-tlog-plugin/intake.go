@@ -8,6 +8,7 @@ package main
 import "C"
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"syscall"
@@ -40,8 +41,9 @@ func openIntake(patience time.Duration) (*intake, error) {
 // returned is a vdisk.Config's Returned.
 func (in *intake) returned(writes int) { C.tlog_ring_done(C.int(writes)) }
 
-// handOver gives the disk all that is in the ring.
-func (in *intake) handOver(d *vdisk.Disk) {
+// handOver gives the disk all that is in the ring, and reports whether that was
+// anything.
+func (in *intake) handOver(d *vdisk.Disk) (any bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for {
@@ -51,16 +53,17 @@ func (in *intake) handOver(d *vdisk.Disk) {
 			in.writes[i] = vdisk.Write{Offset: int64(w.offset), Data: unsafe.Slice((*byte)(w.data), int(w.count))}
 		}
 		d.Accept(in.writes[:n])
-		if n < len(in.taken) {
-			return
+		if any = any || n > 0; n < len(in.taken) {
+			return any
 		}
 	}
 }
 
-// run hands writes over as they come, until the ring is shut.
+// run logs writes as they come, until the ring is shut.
 func (in *intake) run(d *vdisk.Disk) {
 	for C.tlog_ring_wait() == 0 {
 		in.handOver(d)
+		d.Log(context.Background()) // ends, at the latest, when d is closed
 	}
 }
 

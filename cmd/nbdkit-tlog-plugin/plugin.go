@@ -109,15 +109,23 @@ func tlogUnload() {
 //export tlogSize
 func tlogSize() C.int64_t { return C.int64_t(disk.Size()) }
 
-// current is the disk with all that was acknowledged.
+// current is the disk with all that was acknowledged, for what logs it.
 func current() *vdisk.Disk {
 	writes.handOver(disk)
 	return disk
 }
 
+// visible is current for what only reads.
+func visible() *vdisk.Disk {
+	if writes.handOver(disk) {
+		disk.LogSoon()
+	}
+	return disk
+}
+
 //export tlogRead
 func tlogRead(buf unsafe.Pointer, count C.uint32_t, offset C.uint64_t) C.int {
-	_, err := current().ReadAt(unsafe.Slice((*byte)(buf), int(count)), int64(offset))
+	_, err := visible().ReadAt(unsafe.Slice((*byte)(buf), int(count)), int64(offset))
 	return answer(err)
 }
 
@@ -154,7 +162,7 @@ func fua(ctx context.Context, flags C.uint32_t, err error) C.int {
 
 //export tlogExtents
 func tlogExtents(count C.uint32_t, offset C.uint64_t, flags C.uint32_t, to *C.struct_nbdkit_extents) C.int {
-	extents, err := current().Extents(int64(offset), int64(count), flags&C.NBDKIT_FLAG_REQ_ONE != 0)
+	extents, err := visible().Extents(int64(offset), int64(count), flags&C.NBDKIT_FLAG_REQ_ONE != 0)
 	if err != nil {
 		return answer(err)
 	}

@@ -13,18 +13,22 @@
 
 #define WRITES 8192 // a power of two
 
+// The taker is woken for so many bytes, or so many milliseconds after the first.
+#define ENOUGH (128 << 10)
+#define MOMENT 1
+
 // ring: writes [done, taken) are the disk's, [taken, put) wait. Memory is used
 // round and round; tail and head count the bytes freed and used since the start.
 static struct {
   pthread_mutex_t lock;
   pthread_cond_t more, room;
-  bool sleeping;   // the taker waits for more
+  uint64_t wanted; // the taker sleeps until head is there; 0: it does not
   unsigned queued; // puts that wait for room
   bool shut;
   uint32_t patience; // milliseconds
 
   uint8_t *memory;
-  uint64_t size, head, tail;
+  uint64_t size, head, tail, seen; // seen: head when all was taken
   struct tlog_write writes[WRITES];
   uint64_t put, taken, done;
 } ring;
@@ -43,7 +47,7 @@ int tlog_ring_init(uint64_t bytes, uint32_t milliseconds) {
   pthread_mutexattr_destroy(&m);
   pthread_condattr_init(&a);
   pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
-  pthread_cond_init(&ring.more, NULL);
+  pthread_cond_init(&ring.more, &a);
   pthread_cond_init(&ring.room, &a);
   pthread_condattr_destroy(&a);
   return 0;
@@ -59,11 +63,11 @@ static bool fits(uint32_t count) {
   return ring.put - ring.done < WRITES && start(count) + count - ring.tail <= ring.size;
 }
 
-static struct timespec deadline(void) {
+static struct timespec after(uint32_t milliseconds) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
-  t.tv_sec += ring.patience / 1000;
-  t.tv_nsec += ring.patience % 1000 * 1000000L;
+  t.tv_sec += milliseconds / 1000;
+  t.tv_nsec += milliseconds % 1000 * 1000000L;
   if (t.tv_nsec >= 1000000000L) {
     t.tv_sec++;
     t.tv_nsec -= 1000000000L;
@@ -74,7 +78,7 @@ static struct timespec deadline(void) {
 // Waits for room. Those who wait are not served in order; each gets its turn
 // long before its deadline, unless nothing moves.
 static int await(uint32_t count) {
-  struct timespec by = deadline();
+  struct timespec by = after(ring.patience);
   int err = 0;
   ring.queued++;
   while (!ring.shut && !fits(count) && err != ETIMEDOUT)
@@ -102,8 +106,8 @@ int tlog_ring_put(const void *data, uint32_t count, uint64_t offset) {
     *w = (struct tlog_write){offset, count, ring.memory + at % ring.size, at + count};
     ring.head = w->end;
     memcpy(w->data, data, count);
-    if (ring.sleeping) {
-      ring.sleeping = false;
+    if (ring.wanted != 0 && ring.head >= ring.wanted) {
+      ring.wanted = 0;
       pthread_cond_signal(&ring.more);
     }
   }
@@ -116,17 +120,26 @@ int tlog_ring_take(struct tlog_write *to, int max) {
   pthread_mutex_lock(&ring.lock);
   while (n < max && ring.taken < ring.put)
     to[n++] = ring.writes[ring.taken++ % WRITES];
+  if (ring.taken == ring.put)
+    ring.seen = ring.head;
   pthread_mutex_unlock(&ring.lock);
   return n;
 }
 
 int tlog_ring_wait(void) {
-  int result;
+  struct timespec by;
+  int result, err = 0;
   pthread_mutex_lock(&ring.lock);
   while (ring.taken == ring.put && !ring.shut) {
-    ring.sleeping = true;
+    ring.wanted = ring.head + 1;
     pthread_cond_wait(&ring.more, &ring.lock);
   }
+  by = after(MOMENT);
+  while (ring.head - ring.seen < ENOUGH && !ring.shut && ring.queued == 0 && err != ETIMEDOUT) {
+    ring.wanted = ring.seen + ENOUGH;
+    err = pthread_cond_timedwait(&ring.more, &ring.lock, &by);
+  }
+  ring.wanted = 0;
   result = ring.shut ? -1 : 0;
   pthread_mutex_unlock(&ring.lock);
   return result;
@@ -144,7 +157,6 @@ void tlog_ring_done(int n) {
 void tlog_ring_shut(void) {
   pthread_mutex_lock(&ring.lock);
   ring.shut = true;
-  ring.sleeping = false;
   pthread_cond_broadcast(&ring.more);
   pthread_cond_broadcast(&ring.room);
   pthread_mutex_unlock(&ring.lock);

@@ -28,7 +28,9 @@ int tlog_ring_put(const void *data, uint32_t count, uint64_t offset);
 // Takes at most max writes, in the order in which they were put. Does not wait.
 int tlog_ring_take(struct tlog_write *to, int max);
 
-// Waits until there is something to take; -1 when the ring is shut.
+// Waits until there is something to take, and then a moment for more, as each
+// waking costs more than what it is for; nobody waits for the taker, since who
+// needs the writes takes them. -1 when the ring is shut.
 int tlog_ring_wait(void);
 
 // The oldest n writes that were taken are not used any more.
