@@ -9,9 +9,7 @@ import (
 	"tlog/crypto"
 )
 
-// Between two tasks of a line no other line gets more than about a quantum and
-// its longest task ahead of what this one gets; each line keeps its order; and
-// nothing is lost.
+// Whatever is pushed and popped, each line keeps its order, and nothing is lost.
 func TestTurns(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const longest = 4 * quantum
@@ -89,9 +87,9 @@ func TestTurnsAreFairByBytes(t *testing.T) {
 	}
 }
 
-// A small task waits for at most a quantum, or the one task that is longer, of
-// each other line, and not for what they have queued.
-func TestSmallTaskOvertakesQueues(t *testing.T) {
+// A small job waits for at most a quantum, or the one job that is longer, of each
+// other line, and not for what they have queued.
+func TestSmallJobOvertakesQueues(t *testing.T) {
 	var u turns
 	busy := make([]line, 3)
 	for i := range busy {
