@@ -49,10 +49,11 @@ const (
 	answered                     // done was, or is being, called
 )
 
-// Limits of one batch: of frames, which keeps it one system call, and of data.
+// Limits of one batch: of frames, which keeps it one system call, and of data,
+// which is how long whoever comes next has to wait for it.
 const (
 	maxBatch      = 256
-	maxBatchBytes = 8 << 20
+	maxBatchBytes = 1 << 20
 )
 
 // queue holds the requests that wait, and sees to it that each is answered
@@ -62,6 +63,7 @@ type queue struct {
 	wake     sync.Cond
 	all      []*request
 	batch    []*request // the committer's
+	share    share
 	closed   error
 	contexts watch.Contexts
 	requests reuse.Objects[request]
@@ -136,23 +138,25 @@ func (q *queue) take() []*request {
 
 // gather moves requests that still want an answer from the queue to batch.
 func (q *queue) gather(batch []*request) []*request {
-	n, bytes := 0, int64(0)
-	for n < len(q.all) && len(batch) < maxBatch {
-		r := q.all[n]
-		if r.state == queued {
-			if bytes += r.bytes; len(batch) > 0 && bytes > maxBatchBytes {
-				break
-			}
+	q.share.begin(q.all)
+	rest := q.all[:0]
+	for i, r := range q.all {
+		if len(batch) == maxBatch || q.share.full() {
+			rest = append(rest, q.all[i:]...)
+			break
+		}
+		switch {
+		case r.state != queued:
+			q.recycle(r)
+		case q.share.take(r):
 			r.state = writing
 			batch = append(batch, r)
-		} else {
-			q.recycle(r)
+		default:
+			rest = append(rest, r)
 		}
-		n++
 	}
-	rest := copy(q.all, q.all[n:])
-	clear(q.all[rest:])
-	q.all = q.all[:rest]
+	clear(q.all[len(rest):])
+	q.all = rest
 	return batch
 }
 
