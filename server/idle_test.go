@@ -36,8 +36,8 @@ func TestIdleVdisksCostLittle(t *testing.T) {
 	for _, p := range peers {
 		p.r = nil // the client's own buffers
 	}
-	if each := (held() - memory) / vdisks; each > 32<<10 {
-		t.Errorf("%d bytes for each idle vdisk, want at most 32 KiB, as garbage comes on top of it", each)
+	if each := (held() - memory) / vdisks; each > idleBytes {
+		t.Errorf("%d bytes for each idle vdisk, want at most %d, as garbage comes on top of it", each, idleBytes)
 	} else {
 		t.Logf("%d bytes for each idle vdisk", each)
 	}
