@@ -15,7 +15,7 @@ RUNS    ?= 3
 BASE    ?= main
 PKGS    ?=
 
-.PHONY: help deps build run test unit race invariants lint generate generate-check modelcheck modelcheck-short fuzz bench bench-stages bench-compare e2e sim proof clean
+.PHONY: help deps build run test unit race invariants lint generate generate-check modelcheck modelcheck-short fuzz bench bench-stages bench-compare e2e sim storefaults netfaults mutants mutants-today proof clean
 
 help:                ## print this menu
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -78,7 +78,10 @@ bench-compare:       ## stage benchmarks of BASE= (a revision) and of the tree a
 
 e2e: build           ## real clients, real Redis, real faults, end to end
 	$(GO) test -tags nbdkit -count=1 ./cmd/nbdkit-tlog-plugin
-	$(GO) test -tags e2e -count=1 -timeout 40m ./schema ./stor/redis ./internal/sim/store ./test/e2e
+	$(GO) test -tags e2e -count=1 -timeout 40m ./schema ./stor/redis ./internal/sim/store ./test/e2e ./test/faults
+
+storefaults:         ## 24 faults of a Redis x 4 operations x before/after they took effect
+	@sh scripts/faults.sh TestStoreFaults
 
 sim:                 ## simulate SEEDS fresh seeds (default 3000), or one: SEED=n, with its trace
 	@$(GO) build -o bin/sim ./test/sim && bin/sim -seeds $(SEEDS) -seed $(SEED)
@@ -86,6 +89,7 @@ sim:                 ## simulate SEEDS fresh seeds (default 3000), or one: SEED=
 proof: build         ## what takes longer than make test: about 20 minutes
 	$(MAKE) modelcheck
 	$(MAKE) sim SEEDS=20000
+	$(MAKE) storefaults
 	$(GO) test -tags e2e -count=1 -timeout 30m -run '^TestFailover$$' ./test/e2e -long
 
 clean:               ## remove what make built

@@ -105,7 +105,7 @@ func (o *owner) repair(ctx context.Context, deep bool) {
 	case p.Lost > 0 && warn:
 		tell.Error("positions have fewer good shards than reading needs", "lost", uint64(p.Lost), "short", uint64(p.Short))
 	case p.Short > 0 && warn:
-		tell.Warn("positions stay short of shards until servers are back or replaced", "short", uint64(p.Short), "of", uint64(p.Total))
+		tell.Warn("positions stay short of shards until servers are back or replaced", "short", uint64(p.Short), "of", uint64(p.Total), "err", p.Reason)
 	case p.Written > 0:
 		tell.Info("shards were written again", "written", p.Written, "positions", uint64(p.Total))
 	}

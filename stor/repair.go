@@ -43,6 +43,7 @@ type RepairProgress struct {
 	Written     int           // shards written again (would be, of a scrub)
 	Short       tlog.Position // positions that stay short of n good shards
 	Lost        tlog.Position // of them: fewer than k good shards are left
+	Reason      error         // the latest why a shard was not read or written; nil: all were
 	ETA         time.Duration // until the end of the pass, at the rate so far; 0: not known
 }
 
@@ -175,6 +176,7 @@ func (r *repairing) book(a repairAnswer) {
 	}
 	if a.err != nil {
 		r.errs = append(r.errs[:0], a.err)
+		r.at.Reason = a.err
 	}
 	if e, ok := a.event.(repair.Looked); ok {
 		r.looks[e.Position] = a.look

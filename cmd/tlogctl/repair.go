@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,9 @@ import (
 	"tlog/player"
 	"tlog/stor"
 )
+
+// errSilent is the reason of a pass that learned of none.
+var errSilent = errors.New("it did not answer")
 
 // pass is a repair or scrub, as the command line asks for it.
 type pass struct {
@@ -145,7 +149,7 @@ func (p *pass) one(ctx context.Context, o *storage.Opened, id tlog.UUID, out io.
 	case at.Lost > 0:
 		return &storage.Exit{Code: storage.ExitIntegrity, Err: fmt.Errorf("vdisk %v: %d positions have too few good shards left", id, at.Lost)}
 	case at.Short > 0:
-		return tlog.Unavailablef("vdisk %v: %d positions stay short until a server is back or replaced", id, at.Short)
+		return tlog.Unavailablef("vdisk %v: %d positions stay short until a server is back or replaced: %w", id, at.Short, cmp.Or(at.Reason, errSilent))
 	case p.verb == "scrub" && len(found) > 0:
 		return &storage.Exit{Code: storage.ExitIntegrity, Err: fmt.Errorf("vdisk %v: damage found, the log still reads whole", id)}
 	}

@@ -93,11 +93,12 @@ type List struct{ From, To tlog.Position }
 type Look struct{ Position tlog.Position }
 
 // Write asks to write one shard. Replace: in place of what the server holds of
-// the digest. Fence: fence the server in our epoch first.
+// the digest. Fence: fence the server in our epoch first. Surplus: others hold
+// the index, so that the position is not short without it.
 type Write struct {
-	Position       tlog.Position
-	Server, Index  int
-	Replace, Fence bool
+	Position                tlog.Position
+	Server, Index           int
+	Replace, Fence, Surplus bool
 }
 
 // Finished ends a position.

@@ -154,7 +154,7 @@ func (m *Machine) looked(e Looked) {
 	j.short = p.short
 	switch {
 	case m.reason != 0: // stopped meanwhile: nothing is sent any more
-		j.short = p.short + len(p.writes)
+		j.short = p.short + p.needed()
 		m.finish(j, false)
 	case p.good < m.cfg.K:
 		m.finish(j, p.silent == 0)
@@ -193,14 +193,12 @@ func (m *Machine) stored(e Stored) {
 			m.emit(j.writes[i])
 			return
 		}
-		j.short++
 	case Outbid:
-		j.short++
 		m.stop(ReasonOutbid)
 	case Conflict:
-		j.short++
 		m.stop(ReasonConflict)
-	default:
+	}
+	if e.Outcome != Done && !j.writes[i].Surplus {
 		j.short++
 	}
 	j.writes = slices.Delete(j.writes, i, i+1)

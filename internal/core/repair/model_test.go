@@ -49,7 +49,7 @@ func (w *world) good(at []repair.Shard) (distinct, silent int, holders map[int]i
 
 // A pass whose writes succeed leaves n good indices at every position that had
 // k, less what silent servers may hold; it never writes on fewer than k, and
-// distinct good indices never decrease on the way.
+// distinct good indices never decrease on the way. No damaged shard is left.
 func TestPassRepairsEverything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)
@@ -98,13 +98,20 @@ func (w *world) write(t *rapid.T, a repair.Write) {
 	at = append([]repair.Shard(nil), at...)
 	at[a.Server] = repair.Shard{State: repair.Good, Index: a.Index}
 	w.shards[a.Position-1] = at
-	if after, _, _ := w.good(at); after <= before {
+	if after, _, _ := w.good(at); after < before || after == before && !a.Surplus {
 		t.Fatalf("%+v: %d good indices, then %d", a, before, after)
 	}
 }
 
 func (w *world) check(t *rapid.T, f repair.Finished) {
 	good, silent, _ := w.good(w.shards[f.Position-1])
+	if f.Looked && good >= w.cfg.K {
+		for s, sh := range w.shards[f.Position-1] {
+			if sh.State == repair.Damaged && sh.Index < w.cfg.N {
+				t.Fatalf("position %d: server %d still holds a damaged shard", f.Position, s)
+			}
+		}
+	}
 	switch {
 	case f.Lost:
 		if good >= w.cfg.K || silent > 0 {

@@ -8,6 +8,17 @@ type plan struct {
 	short  int // indices that stay missing
 }
 
+// needed is how many of the writes add an index.
+func (p *plan) needed() int {
+	n := 0
+	for _, w := range p.writes {
+		if !w.Surplus {
+			n++
+		}
+	}
+	return n
+}
+
 // board is the position while it is planned.
 type board struct {
 	m       *Machine
@@ -20,7 +31,8 @@ type board struct {
 // plan gives every index that no server holds well to a server, in this order
 // of preference: the server that holds it damaged; one that holds nothing, its
 // home first; one whose damaged shard is of an index that others hold; one of
-// two that hold the same index. Before servers get what they did not have, as
+// two that hold the same index. What is damaged and was not needed for that is
+// written again where it is: a look at all shards would name it for ever. Before servers get what they did not have, as
 // many indices are set aside as there are silent servers.
 func (m *Machine) plan(shards []Shard) plan {
 	b := &board{
@@ -53,6 +65,11 @@ func (m *Machine) plan(shards []Shard) plan {
 	for i := range b.holders {
 		if b.holders[i] == 0 && !b.used[i] {
 			p.short++
+		}
+	}
+	for s := range shards {
+		if sh := &shards[s]; sh.State == Damaged && !b.taken[s] && sh.Index >= 0 && sh.Index < m.cfg.N {
+			p.writes = append(p.writes, Write{Server: s, Index: sh.Index, Replace: true, Surplus: true})
 		}
 	}
 	return p
