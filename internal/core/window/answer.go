@@ -40,21 +40,37 @@ func (w *Window) violation(acts []Action, format string, args ...any) []Action {
 }
 
 func (w *Window) onRecvOK(m *Response, acts []Action) []Action {
-	if m.Epoch != 0 && m.Epoch < w.epoch {
-		return w.violation(acts, "RecvOK of epoch %d after %d: a server that has lost the vdisk", m.Epoch, w.epoch)
+	if m.Epoch != 0 && w.outdated(m.Epoch) {
+		return w.violation(acts, "RecvOK of epoch %d after %d: a server that has lost the vdisk", m.Epoch, w.newest())
 	}
 	if m.UpTo.Sequence > w.sent {
 		return w.violation(acts, "RecvOK up to %d, sent up to %d", m.UpTo.Sequence, w.sent)
 	}
+	w.confirm(m.Epoch)
 	w.received = max(w.received, m.UpTo.Sequence)
 	return w.wake(acts)
+}
+
+// newest is the highest epoch that counts on this connection: that of its
+// handshake, or one that was confirmed.
+func (w *Window) newest() tlog.Epoch { return max(w.epoch, w.welcome.Epoch) }
+
+func (w *Window) outdated(e tlog.Epoch) bool { return e < w.newest() }
+
+// confirm remembers an epoch that a handshake and an answer agree on. What only
+// one message says may be a flipped bit, and would have every right server
+// refused from then on.
+func (w *Window) confirm(e tlog.Epoch) {
+	if e == w.welcome.Epoch {
+		w.epoch = max(w.epoch, e)
+	}
 }
 
 func (w *Window) onFlushOK(m *Response, acts []Action) []Action {
 	p := m.UpTo
 	switch {
-	case m.Epoch < w.epoch:
-		return w.violation(acts, "FlushOK of epoch %d after %d: a server that has lost the vdisk", m.Epoch, w.epoch)
+	case w.outdated(m.Epoch):
+		return w.violation(acts, "FlushOK of epoch %d after %d: a server that has lost the vdisk", m.Epoch, w.newest())
 	case p.Sequence > w.sent:
 		return w.violation(acts, "FlushOK up to %d, sent up to %d", p.Sequence, w.sent)
 	case p.Sequence <= w.flushed.Sequence:
@@ -62,7 +78,7 @@ func (w *Window) onFlushOK(m *Response, acts []Action) []Action {
 	case p.Chain != w.chainAt(p.Sequence):
 		return w.violation(acts, "FlushOK up to %d with another chain value", p.Sequence)
 	}
-	w.epoch = m.Epoch
+	w.confirm(m.Epoch)
 	w.received = max(w.received, p.Sequence)
 	return w.wake(w.advance(p, acts))
 }

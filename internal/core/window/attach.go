@@ -75,7 +75,6 @@ func (w *Window) onWelcome(e *Event, acts []Action) []Action {
 func (w *Window) attach(m *Welcome) {
 	w.phase, w.welcome = phaseAttached, *m
 	w.cfg.Generation = m.Generation
-	w.epoch = max(w.epoch, m.Epoch)
 	w.sent, w.received, w.cumSent = w.flushed.Sequence, w.flushed.Sequence, w.cumOK
 	w.creditRecs, w.creditByte = uint64(m.CreditRecords), m.CreditBytes
 	w.forced, w.forcedOK, w.syncsSent = 0, 0, 0

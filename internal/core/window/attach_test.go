@@ -241,3 +241,25 @@ func TestSilentServer(t *testing.T) {
 	s.step(Event{Kind: Overdue}, "disconnect")
 	s.step(Event{Kind: Lost}, "dial #2 server 1 after 0s")
 }
+
+// TestEpochOfOneMessage: an epoch that only one message names may be a flipped
+// bit. It must not have every right server refused from then on.
+func TestEpochOfOneMessage(t *testing.T) {
+	s := attached(t, nil)
+	s.give(10, "given 1; wake")
+	s.give(10, "given 2")
+	s.pull("send 1-2")
+	s.answer(Response{Status: tlog.StatusFlushOK, UpTo: s.chain(1), Epoch: 3 + 1<<40}, "free 1")
+	s.flushOK(2, "free 2")
+	s.step(Event{Kind: Lost}, "dial")
+	high := s.welcome(2)
+	high.Welcome.Epoch = 3 + 1<<40
+	s.step(high, "attached")
+	s.give(10, "given 3")
+	s.pull("send 3")
+	s.flushOK(3, "disconnect") // on that connection it counts
+	s.step(Event{Kind: Lost}, "dial")
+	s.step(s.welcome(2), "attached")
+	s.pull("send 3")
+	s.flushOK(3, "free 3")
+}

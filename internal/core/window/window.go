@@ -142,7 +142,7 @@ type Window struct {
 	refusals   int // RecvFailed since something last became durable
 	cause      error
 	welcome    Welcome
-	epoch      tlog.Epoch    // highest seen
+	epoch      tlog.Epoch    // highest that was confirmed
 	sent       tlog.Sequence // last one sent on it
 	cumSent    uint64
 	received   tlog.Sequence
