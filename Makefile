@@ -81,7 +81,10 @@ e2e: build           ## real clients, real Redis, real faults, end to end
 	$(GO) test -tags e2e -count=1 -timeout 40m ./schema ./stor/redis ./internal/sim/store ./test/e2e ./test/faults
 
 storefaults:         ## 24 faults of a Redis x 4 operations x before/after they took effect
-	@sh scripts/faults.sh TestStoreFaults
+	@sh scripts/faults.sh stores
+
+netfaults: build     ## 8 faults of a link x 2 directions x 2 links, and 6 shapes of partition
+	@sh scripts/faults.sh net
 
 sim:                 ## simulate SEEDS fresh seeds (default 3000), or one: SEED=n, with its trace
 	@$(GO) build -o bin/sim ./test/sim && bin/sim -seeds $(SEEDS) -seed $(SEED)
@@ -90,6 +93,7 @@ proof: build         ## what takes longer than make test: about 20 minutes
 	$(MAKE) modelcheck
 	$(MAKE) sim SEEDS=20000
 	$(MAKE) storefaults
+	$(MAKE) netfaults
 	$(GO) test -tags e2e -count=1 -timeout 30m -run '^TestFailover$$' ./test/e2e -long
 
 clean:               ## remove what make built
