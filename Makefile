@@ -4,7 +4,7 @@
 
 GO      ?= go
 PLUGIN  := bin/nbdkit-tlog-plugin.so
-FUZZTIME ?= 5s
+FUZZTIME ?= 3s
 STATES  ?= 0
 POOL    ?=
 RULE    ?=
@@ -64,7 +64,7 @@ modelcheck:          ## explore every schedule; STATES= of each pool, POOL=, RUL
 modelcheck-short:    ## a minute of it
 	@sh scripts/modelcheck.sh 100000
 
-fuzz:                ## every fuzz target for FUZZTIME (default 5s) each
+fuzz:                ## every fuzz target for FUZZTIME (default 3s) each
 	@sh scripts/fuzz.sh $(FUZZTIME)
 
 bench: build         ## measure the whole: real processes, calibration, targets; BENCH= some parts, RUNS=

@@ -8,6 +8,7 @@ import (
 	"tlog"
 	"tlog/aggregate"
 	"tlog/crypto"
+	"tlog/internal/alloctest"
 )
 
 // Whatever the payload of an envelope: no panic, and what is accepted is what
@@ -37,7 +38,12 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		a := &aggregate.Aggregation{Header: h}
-		if err := a.DecodePayload(plain); err != nil {
+		var err error
+		alloctest.Bound(t, len(plain), func() {
+			*a = aggregate.Aggregation{Header: h}
+			err = a.DecodePayload(plain)
+		})
+		if err != nil {
 			return
 		}
 		if len(a.Records) != int(count) || a.Prelude.Size != uint64(count) {
@@ -54,5 +60,25 @@ func FuzzDecode(f *testing.F) {
 		if chain != a.Chain {
 			t.Fatal("chain value")
 		}
+	})
+}
+
+// Whatever a holder of the key compressed, or claims to: as many bytes as the
+// header says, or an error. The header's length is bounded, and it alone is
+// allocated.
+func FuzzUnpack(f *testing.F) {
+	for _, plain := range [][]byte{nil, []byte("abc"), make([]byte, 100_000)} {
+		f.Add(s2.Encode(nil, plain), uint32(len(plain)))
+		f.Add(s2.EncodeBest(nil, plain), uint32(len(plain)+1))
+	}
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x0f}, uint32(crypto.MaxPayload))
+	f.Fuzz(func(t *testing.T, payload []byte, length uint32) {
+		h := crypto.Header{Compression: crypto.CompressS2, PlainLength: length % (1 << 20)}
+		alloctest.Bound(t, len(payload)+int(h.PlainLength), func() {
+			plain, err := aggregate.Unpack(&h, payload)
+			if err == nil && len(plain) != int(h.PlainLength) {
+				t.Fatalf("%d bytes, the header says %d", len(plain), h.PlainLength)
+			}
+		})
 	})
 }

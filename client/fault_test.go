@@ -11,6 +11,7 @@ import (
 
 	"tlog"
 	"tlog/client"
+	"tlog/internal/alloctest"
 	"tlog/schema"
 )
 
@@ -232,15 +233,19 @@ func FuzzAnswers(f *testing.F) {
 	f.Add(schema.AppendResponse(nil, schema.Version2, &ok))
 	f.Add([]byte{0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		srv := newFake(t)
-		srv.raw, srv.mute = raw, true
-		c := open(t, srv, nil)
-		if _, err := c.Append(ctx, tlog.OpWrite, 0, 5, []byte("hello")); err != nil && !errors.Is(err, client.ErrRefused) {
-			t.Fatal(err)
-		}
-		abandon(c)
-		if got := c.Flushed().Sequence; got != 0 {
-			t.Errorf("flushed %d", got)
-		}
+		alloctest.Bound(t, len(raw), func() { hear(t, raw) })
 	})
+}
+
+func hear(t *testing.T, raw []byte) {
+	srv := newFake(t)
+	srv.raw, srv.mute = raw, true
+	c := open(t, srv, nil)
+	if _, err := c.Append(ctx, tlog.OpWrite, 0, 5, []byte("hello")); err != nil && !errors.Is(err, client.ErrRefused) {
+		t.Fatal(err)
+	}
+	abandon(c)
+	if got := c.Flushed().Sequence; got != 0 {
+		t.Errorf("flushed %d", got)
+	}
 }

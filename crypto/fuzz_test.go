@@ -6,6 +6,7 @@ import (
 
 	"tlog"
 	"tlog/crypto"
+	"tlog/internal/alloctest"
 )
 
 // Whatever the bytes: no panic, and what is accepted is consistent and written
@@ -18,36 +19,40 @@ func FuzzCheckShard(f *testing.F) {
 	}
 	key := testKey(f, 1)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		h, _, err := crypto.ParseHeader(b)
-		if err != nil {
-			if _, err := crypto.CheckShard(b, vdiskA, 1); err == nil {
-				t.Fatal("a shard whose header does not parse")
-			}
-			return
-		}
-		if _, err := crypto.CheckHead(b, h.Vdisk, h.Position); err == nil && len(b) > crypto.MaxHead {
-			if _, err := crypto.CheckHead(b[:crypto.MaxHead], h.Vdisk, h.Position); err != nil {
-				t.Fatalf("MaxHead bytes are not enough: %v", err)
-			}
-		}
-		s, err := crypto.CheckShard(b, h.Vdisk, h.Position)
-		if err != nil {
-			if tlog.ClassOf(err) != tlog.Corrupt {
-				t.Fatalf("class of %v", err)
-			}
-			return
-		}
-		if len(s.Head)+8+len(s.Body) != len(b) || len(s.Body) != crypto.ShardLength(h.StoredLength, h.K) {
-			t.Fatalf("%d bytes: head %d, body %d", len(b), len(s.Head), len(s.Body))
-		}
-		data := make([]byte, int(h.K)*len(s.Body))
-		if h.K == 1 {
-			data = bytes.Clone(s.Body)
-		}
-		if _, err := crypto.Open(key, s, data); err == nil {
-			t.Fatal("opened what nobody sealed")
-		}
+		alloctest.Bound(t, len(b), func() { checkAny(t, key, b) })
 	})
+}
+
+func checkAny(t *testing.T, key *crypto.DataKey, b []byte) {
+	h, _, err := crypto.ParseHeader(b)
+	if err != nil {
+		if _, err := crypto.CheckShard(b, vdiskA, 1); err == nil {
+			t.Fatal("a shard whose header does not parse")
+		}
+		return
+	}
+	if _, err := crypto.CheckHead(b, h.Vdisk, h.Position); err == nil && len(b) > crypto.MaxHead {
+		if _, err := crypto.CheckHead(b[:crypto.MaxHead], h.Vdisk, h.Position); err != nil {
+			t.Fatalf("MaxHead bytes are not enough: %v", err)
+		}
+	}
+	s, err := crypto.CheckShard(b, h.Vdisk, h.Position)
+	if err != nil {
+		if tlog.ClassOf(err) != tlog.Corrupt {
+			t.Fatalf("class of %v", err)
+		}
+		return
+	}
+	if len(s.Head)+8+len(s.Body) != len(b) || len(s.Body) != crypto.ShardLength(h.StoredLength, h.K) {
+		t.Fatalf("%d bytes: head %d, body %d", len(b), len(s.Head), len(s.Body))
+	}
+	data := make([]byte, int(h.K)*len(s.Body))
+	if h.K == 1 {
+		data = bytes.Clone(s.Body)
+	}
+	if _, err := crypto.Open(key, s, data); err == nil {
+		t.Fatal("opened what nobody sealed")
+	}
 }
 
 // Whatever the bytes: no panic, and what is accepted survives being written.
@@ -56,7 +61,9 @@ func FuzzKeyFile(f *testing.F) {
 	f.Add(crypto.FormatKeyFile(testRing(f, 1)))
 	f.Add(crypto.FormatKeyFile(crypto.Join(testRing(f, 1), testRing(f, 2))))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		ring, err := crypto.ParseKeyFile(b)
+		var ring *crypto.Keyring
+		var err error
+		alloctest.Bound(t, len(b), func() { ring, err = crypto.ParseKeyFile(b) })
 		if err != nil {
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"tlog"
+	"tlog/internal/alloctest"
 	"tlog/schema"
 )
 
@@ -23,7 +24,9 @@ func fuzzDecoder[T any](f *testing.F, name string, decode func([]byte) (T, error
 		}
 	}
 	f.Fuzz(func(t *testing.T, frame []byte) {
-		v, err := decode(frame)
+		var v T
+		var err error
+		alloctest.Bound(t, len(frame), func() { v, err = decode(frame) })
 		if err != nil {
 			if tlog.ClassOf(err) != tlog.Protocol {
 				t.Fatalf("error of class %d: %v", tlog.ClassOf(err), err)
@@ -114,37 +117,41 @@ func FuzzReader(f *testing.F) {
 	f.Add(schema.AppendCommand(stream, schema.MsgBye, 0), uint8(7))
 	f.Add([]byte{1, 255, 255, 255, 255, 255, 255, 255, 255, 255}, uint8(3))
 	f.Fuzz(func(t *testing.T, stream []byte, portion uint8) {
-		var parts chunks
-		for rest := stream; len(rest) > 0; {
-			n := min(len(rest), int(portion)+1)
-			parts = append(parts, rest[:n])
-			rest = rest[n:]
-		}
-		const limit = 1 << 16
-		r := schema.NewReader(&parts)
-		var got []byte
-		for {
-			typ, err := r.Type()
-			if err == io.EOF {
-				if !bytes.Equal(got, stream) {
-					t.Fatal("ended cleanly, but not everything was read")
-				}
-				return
+		alloctest.Bound(t, len(stream), func() { readAny(t, stream, portion) })
+	})
+}
+
+func readAny(t *testing.T, stream []byte, portion uint8) {
+	var parts chunks
+	for rest := stream; len(rest) > 0; {
+		n := min(len(rest), int(portion)+1)
+		parts = append(parts, rest[:n])
+		rest = rest[n:]
+	}
+	const limit = 1 << 16
+	r := schema.NewReader(&parts)
+	var got []byte
+	for {
+		typ, err := r.Type()
+		if err == io.EOF {
+			if !bytes.Equal(got, stream) {
+				t.Fatal("ended cleanly, but not everything was read")
 			}
-			if err != nil {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame, err := r.Frame(limit, nil)
+		if err != nil {
+			if tlog.ClassOf(err) != tlog.Protocol {
 				t.Fatal(err)
 			}
-			frame, err := r.Frame(limit, nil)
-			if err != nil {
-				if tlog.ClassOf(err) != tlog.Protocol {
-					t.Fatal(err)
-				}
-				return
-			}
-			got = append(append(got, byte(typ)), frame...)
-			if len(frame) > limit || !bytes.HasPrefix(stream, got) {
-				t.Fatal("read something else than was sent")
-			}
+			return
 		}
-	})
+		got = append(append(got, byte(typ)), frame...)
+		if len(frame) > limit || !bytes.HasPrefix(stream, got) {
+			t.Fatal("read something else than was sent")
+		}
+	}
 }

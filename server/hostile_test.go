@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tlog"
+	"tlog/internal/alloctest"
 	"tlog/schema"
 	"tlog/server"
 )
@@ -169,12 +170,14 @@ func FuzzSession(f *testing.F) {
 	f.Add(schema.AppendCommand(s2, schema.MsgBye, 0))
 	r := start(f, newStore(f), func(c *server.Config) { c.Logger = nil })
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p := dial(t, r.addr)
-		_, _ = p.c.Write(b) // the server may close in the middle of it
-		_ = p.c.(*net.TCPConn).CloseWrite()
-		if _, err := io.Copy(io.Discard, p.c); isTimeout(err) {
-			t.Fatal("the connection does not end")
-		}
-		_ = p.c.Close()
+		alloctest.Bound(t, len(b), func() {
+			p := dial(t, r.addr)
+			_, _ = p.c.Write(b) // the server may close in the middle of it
+			_ = p.c.(*net.TCPConn).CloseWrite()
+			if _, err := io.Copy(io.Discard, p.c); isTimeout(err) {
+				t.Fatal("the connection does not end")
+			}
+			_ = p.c.Close()
+		})
 	})
 }

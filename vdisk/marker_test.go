@@ -10,6 +10,7 @@ import (
 
 	"tlog"
 	"tlog/client"
+	"tlog/internal/alloctest"
 )
 
 var update = flag.Bool("update", false, "write the golden file of the marker again")
@@ -94,7 +95,9 @@ func FuzzMarker(f *testing.F) {
 	f.Add(m.encode())
 	f.Add([]byte(markerMagic))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := newestMarker(b)
+		var m *marker
+		var err error
+		alloctest.Bound(t, len(b), func() { m, err = newestMarker(b) })
 		if err != nil || m == nil {
 			return
 		}

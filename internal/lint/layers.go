@@ -29,6 +29,7 @@ var layers = map[string]int{
 	"vdisk":               5,
 	"cmd/internal/*":      6,
 	"cmd/*":               7,
+	"internal/alloctest":  0,
 	"internal/check":      1,
 	"internal/modelcheck": 2,
 	"internal/sim/*":      6,

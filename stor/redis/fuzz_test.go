@@ -11,6 +11,8 @@ import (
 
 	redigo "github.com/gomodule/redigo/redis"
 
+	"tlog"
+	"tlog/internal/alloctest"
 	"tlog/stor"
 	"tlog/stor/redis"
 )
@@ -37,7 +39,8 @@ func FuzzReply(f *testing.F) {
 	}
 	const limit = 4096
 	f.Fuzz(func(t *testing.T, text []byte) {
-		whole := replies(t, text, limit, 1<<20)
+		var whole []string
+		alloctest.Bound(t, len(text)+limit, func() { whole = replies(t, text, limit, 1<<20) })
 		if cut := replies(t, text, limit, 1); len(cut) < len(whole) {
 			t.Errorf("%q: %q at once, %q byte by byte", text, whole, cut)
 		}
@@ -107,7 +110,12 @@ func FuzzOutcome(f *testing.F) {
 		if refused {
 			reply, said = nil, redigo.Error(text)
 		}
-		m, err := s.Outcome(q, reply, said)
+		var m stor.Meta
+		var err error
+		alloctest.Bound(t, len(text), func() { m, err = s.Outcome(q, reply, said) })
+		if _, ok := errors.AsType[*stor.Refusal](err); err != nil && !ok && tlog.ClassOf(err) != tlog.Transient {
+			t.Fatalf("%q: neither a refusal nor an unknown outcome: %v", text, err)
+		}
 		if err == nil && (refused || text != "OK "+done || m != (stor.Meta{Position: 5, Epoch: q.Epoch, Digest: q.Digest, Index: q.Index})) {
 			t.Errorf("%q is a success: %+v", text, m)
 		}
@@ -121,7 +129,9 @@ func FuzzMeta(f *testing.F) {
 	f.Add(fmt.Sprintf("%020d %064x %03d", 7, 1, 255))
 	f.Add(strings.Repeat("9", 89))
 	f.Fuzz(func(t *testing.T, text string) {
-		m, err := redis.ParseMeta(text, 3)
+		var m stor.Meta
+		var err error
+		alloctest.Bound(t, len(text), func() { m, err = redis.ParseMeta(text, 3) })
 		if err != nil {
 			return
 		}
