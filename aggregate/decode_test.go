@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/s2"
+	"pgregory.net/rapid"
 
 	"tlog"
 	"tlog/aggregate"
@@ -289,4 +290,41 @@ func TestGoldenPayload(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Errorf("payload\n%x, want\n%x", got, want)
 	}
+}
+
+// Any two envelopes of a pool that change places are found out: of two
+// positions, of two vdisks, of two attempts at one position.
+func TestAnyTwoSwapped(t *testing.T) {
+	d := newDisk(t, 2, 1)
+	s := d.after()
+	p, _ := d.start(aggregate.Config{MaxRecords: 1}, s)
+	for range 6 {
+		mustAppend(t, p, d.next(1, 40))
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, theirs := small(t, 2, 1)
+	rapid.Check(t, func(rt *rapid.T) {
+		pos := tlog.Position(rapid.IntRange(1, int(s.end())-1).Draw(rt, "position"))
+		from, other := s, tlog.Position(rapid.IntRange(1, int(s.end())-1).Draw(rt, "other position"))
+		if rapid.Bool().Draw(rt, "of another log") {
+			from, other = theirs, min(pos, 2)
+		} else if other == pos {
+			return
+		}
+		// Whole shards of the other, and one of the other among ours.
+		if _, err := d.decode(from.shards[other], pos); err == nil {
+			rt.Fatalf("position %d reads in the place of %d", other, pos)
+		}
+		i := rapid.IntRange(0, 2).Draw(rt, "shard")
+		mine, err := crypto.CheckShard(s.shards[pos][i], diskUUID, pos)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		got, err := crypto.CheckShard(from.shards[other][i], diskUUID, pos)
+		if err == nil && got.Digest == mine.Digest {
+			rt.Fatalf("shard %d of position %d is taken for one of %d", i, other, pos)
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -226,4 +227,38 @@ func TestNoVdisk(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Name != disk {
 		t.Errorf("list: %+v, %v", list, err)
 	}
+}
+
+// TestRestoreThenOn: the disk at a, brought on to b by the records between, is
+// the disk at b.
+func TestRestoreThenOn(t *testing.T) {
+	s := newStore(t)
+	m := s.write(t, 90, 5)
+	l := s.player(t)
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 20 {
+		last := len(m.after) - 1
+		a := 1 + rng.IntN(last)
+		b := a + rng.IntN(last-a+1)
+		g := newTarget(t, 0xee)
+		if _, err := l.Restore(t.Context(), resolve(t, l, fmt.Sprint("seq:", a)), g, false, nil); err != nil {
+			t.Fatal(err)
+		}
+		d := &model{disk: g.b}
+		err := l.Replay(t.Context(), tlog.Sequence(a), tlog.Hash{}, tlog.Sequence(b), func(r *tlog.Record) error {
+			d.apply(r.Operation, r.Offset, r.Size, r.Data)
+			return nil
+		})
+		if err != nil || !bytes.Equal(d.disk, m.after[b]) || !bytes.Equal(d.disk, restored(t, l, b)) {
+			t.Fatalf("from %d on to %d is another disk: %v", a, b, err)
+		}
+	}
+}
+
+func restored(t *testing.T, l *player.Log, seq int) []byte {
+	g := newTarget(t, 0xee)
+	if _, err := l.Restore(t.Context(), resolve(t, l, fmt.Sprint("seq:", seq)), g, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	return g.b
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tlog/internal/alloctest"
 )
 
 func TestParseWhen(t *testing.T) {
@@ -52,7 +54,9 @@ func FuzzParseWhen(f *testing.F) {
 	}
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, s string) {
-		w, err := ParseWhen(s, now)
+		var w When
+		var err error
+		alloctest.Bound(t, len(s), func() { w, err = ParseWhen(s, now) })
 		if err == nil && w.String() != s {
 			t.Fatalf("ParseWhen(%q) says it was %q", s, w)
 		}

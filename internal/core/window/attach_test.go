@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"tlog"
 )
 
@@ -262,4 +264,34 @@ func TestEpochOfOneMessage(t *testing.T) {
 	s.step(s.welcome(2), "attached")
 	s.pull("send 3")
 	s.flushOK(3, "free 3")
+}
+
+// TestAnyClock: whatever the clocks of this machine and of the last one say,
+// timestamps never decrease, over sessions too.
+func TestAnyClock(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s := attached(t, nil)
+		var last uint64
+		n := tlog.Sequence(0)
+		for range rapid.IntRange(1, 8).Draw(rt, "steps") { // the window holds no more
+			if rapid.IntRange(0, 3).Draw(rt, "reconnects") == 0 {
+				s.step(Event{Kind: Lost}, "dial")
+				e := s.welcome(0)
+				e.Welcome.LastTimestamp = rapid.Uint64().Draw(rt, "the log's clock")
+				// A log never ends before a time that this client gave.
+				e.Welcome.LastTimestamp = max(e.Welcome.LastTimestamp, last)
+				last = e.Welcome.LastTimestamp
+				s.step(e, "attached")
+				continue
+			}
+			now := rapid.Uint64().Draw(rt, "clock")
+			s.step(Event{Kind: Append, Now: now, Record: tlog.Record{Operation: tlog.OpTrim, Size: 1}}, "given")
+			n++
+			got := s.w.at(n).rec.Timestamp
+			if got < last || now >= last && got != now {
+				rt.Fatalf("record %d: clock %d, last %d: timestamp %d", n, now, last, got)
+			}
+			last = got
+		}
+	})
 }
