@@ -32,7 +32,7 @@ build: deps          ## build tlogserver, tlogctl, tlognbd and the nbdkit plugin
 run: build           ## start a server with the embedded store and a protected NBD disk
 	@sh scripts/run.sh
 
-test: build generate-check lint unit race modelcheck-short e2e sim fuzz   ## everything CI checks
+test: build generate-check lint unit race modelcheck-short e2e sim fuzz mutants-today   ## everything CI checks
 	@echo "make test: all passed"
 
 unit:                ## unit tests: all that a machine with only Go can run
@@ -80,8 +80,14 @@ e2e: build           ## real clients, real Redis, real faults, end to end
 	$(GO) test -tags nbdkit -count=1 ./cmd/nbdkit-tlog-plugin
 	$(GO) test -tags e2e -count=1 -timeout 40m ./schema ./stor/redis ./internal/sim/store ./test/e2e ./test/faults
 
-storefaults:         ## 24 faults of a Redis x 4 operations x before/after they took effect
+storefaults: deps    ## 24 faults of a Redis x 4 operations x before/after they took effect
 	@sh scripts/faults.sh stores
+
+mutants:             ## plant every known bug, one at a time: the tests must catch it, five times of five
+	@$(GO) run ./test/mutants
+
+mutants-today:       ## four of them, others every day
+	@$(GO) run ./test/mutants -today
 
 netfaults: build     ## 8 faults of a link x 2 directions x 2 links, and 6 shapes of partition
 	@sh scripts/faults.sh net
@@ -89,11 +95,13 @@ netfaults: build     ## 8 faults of a link x 2 directions x 2 links, and 6 shape
 sim:                 ## simulate SEEDS fresh seeds (default 3000), or one: SEED=n, with its trace
 	@$(GO) build -o bin/sim ./test/sim && bin/sim -seeds $(SEEDS) -seed $(SEED)
 
-proof: build         ## what takes longer than make test: about 20 minutes
+proof: build         ## what takes longer than make test: about 55 minutes
 	$(MAKE) modelcheck
 	$(MAKE) sim SEEDS=20000
 	$(MAKE) storefaults
 	$(MAKE) netfaults
+	$(MAKE) fuzz FUZZTIME=45s
+	$(MAKE) mutants
 	$(GO) test -tags e2e -count=1 -timeout 30m -run '^TestFailover$$' ./test/e2e -long
 
 clean:               ## remove what make built

@@ -2,6 +2,7 @@
 # Runs one matrix of faults as a whole: stores, or net, which has partitions
 # besides. Its last line is for machines.
 set -eu
+mkdir -p bin
 go test -c -tags e2e -o bin/faults.test ./test/faults
 case $1 in
 stores)

@@ -380,6 +380,21 @@ func (c *cell) isNamed() error {
 	if len(c.fault.says) == 0 || c.after && c.fault.heals || c.fault.healed != nil && c.fault.healed(c) {
 		return nil
 	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(10 * time.Second); ; <-tick.C {
+		all := c.told()
+		if all == "" {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("nobody learns of %q on %s; what is said:\n%s", c.fault.says, c.s.stations[c.victims[0]].addr, all)
+		}
+	}
+}
+
+// told is all that anybody is told; empty if it names what ails a victim.
+func (c *cell) told() string {
 	look := []func() string{
 		c.said.String,
 		func() string { return fmt.Sprint(c.log.Stalled()) },
@@ -390,10 +405,10 @@ func (c *cell) isNamed() error {
 	for _, l := range look {
 		all.WriteString(l() + "\n")
 		if c.namedIn(all.String()) {
-			return nil
+			return ""
 		}
 	}
-	return fmt.Errorf("nobody learns of %q on %s; what is said:\n%s", c.fault.says, c.s.stations[c.victims[0]].addr, all.String())
+	return all.String()
 }
 
 func (c *cell) inspect() string {

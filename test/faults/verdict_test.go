@@ -255,7 +255,7 @@ func (c *cell) recovers() error {
 	if err := c.nothingFalse(); err != nil {
 		return fmt.Errorf("after repair: %w", err)
 	}
-	return c.whole(ctx)
+	return c.again(ctx, c.whole) // a machine that is busy may not answer in time
 }
 
 func (c *cell) ownAgain(ctx context.Context) error {
@@ -300,15 +300,18 @@ func (c *cell) whole(ctx context.Context) error {
 		return err
 	}
 	if int(v.Head()) != len(c.chain) {
-		return fmt.Errorf("the log ends at %d, %d positions were acknowledged", v.Head(), len(c.chain))
+		panic(fmt.Sprintf("the log ends at %d, %d positions were acknowledged", v.Head(), len(c.chain)))
 	}
 	if err := c.same(ctx, v); err != nil {
 		return err
 	}
 	for pos := tlog.Position(1); pos <= v.Head(); pos++ {
 		damaged, err := v.Inspect(ctx, pos)
-		if err != nil || len(damaged) > 0 {
-			return fmt.Errorf("position %d is not whole after repair: %v, %w", pos, damaged, err)
+		if err != nil {
+			return err
+		}
+		if len(damaged) > 0 {
+			return fmt.Errorf("position %d is not whole after repair: %v", pos, damaged)
 		}
 	}
 	return nil
