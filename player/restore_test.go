@@ -125,6 +125,27 @@ func TestAllDamaged(t *testing.T) {
 	refused(t, s, p, tlog.Corrupt)
 }
 
+// TestReplayOfDamaged damages a log under a replay: one that cannot go on says
+// so, it does not end early.
+func TestReplayOfDamaged(t *testing.T) {
+	s := newStore(t)
+	s.write(t, 200, 8)
+	l := s.player(t)
+	last := tlog.Sequence(0)
+	err := l.Replay(t.Context(), 0, tlog.Hash{}, l.Info().Last, func(r *tlog.Record) error {
+		if last == 0 {
+			for _, d := range s.dirs {
+				flip(t, d)
+			}
+		}
+		last = r.Sequence
+		return nil
+	})
+	if err == nil || last == 0 || last == l.Info().Last {
+		t.Errorf("replay of a log that is damaged meanwhile ends at record %d of %d: %v", last, l.Info().Last, err)
+	}
+}
+
 // refused checks that the log cannot be restored, for a reason of class want.
 func refused(t testing.TB, s *store, p player.Point, want tlog.Class) {
 	t.Helper()
