@@ -106,6 +106,7 @@ func (w *world) judge() error {
 		return err
 	}
 	for _, l := range w.ledgers {
+		w.cfg.say("  verify")
 		if err := w.verify(l); err != nil {
 			return err
 		}

@@ -139,9 +139,11 @@ func (w *world) play(round, kills int) error {
 	if len(w.violations()) > 0 {
 		return nil
 	}
+	w.cfg.say("settle")
 	if err := w.settle(); err != nil || len(w.violations()) > 0 {
 		return err
 	}
+	w.cfg.say("judge")
 	return w.judge()
 }
 
@@ -168,6 +170,7 @@ func (w *world) settle() error {
 	if err := w.revive(); err != nil {
 		return err
 	}
+	w.cfg.say("  finish")
 	begin := time.Now()
 	for _, c := range w.writers {
 		if err := c.finish(); err != nil {
@@ -181,6 +184,7 @@ func (w *world) settle() error {
 			return nil
 		}
 	}
+	w.cfg.say("  calm")
 	w.stats.slowest = max(w.stats.slowest, time.Since(begin))
 	for _, s := range w.servers {
 		if err := s.calm(); err != nil {
