@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"tlog"
@@ -31,7 +32,7 @@ func (p *pool) open(ctx context.Context) (*stor.Pool, *crypto.Keyring, error) {
 		if p.dir != "" {
 			s, err = file.Open(p.shardDir(i), file.Options{ReadOnly: true})
 		} else {
-			s, err = redis.Dial(p.redis[i].addr, redis.Options{})
+			s, err = redis.Dial(p.redis[i].addr, redis.Options{Durability: stor.Durability(p.w.shape.fsync)})
 		}
 		if err != nil {
 			return nil, nil, err
@@ -51,6 +52,13 @@ func checkShard(b []byte, vdisk tlog.UUID, pos tlog.Position, headOnly bool) (st
 		K: int(s.Header.K), M: int(s.Header.M), Head: s.Head, Body: s.Body}, nil
 }
 
+// unreadable says that a log does not open. If every shard server answered
+// (class tlog.Corrupt), it is lost.
+type unreadable struct{ error }
+
+// Unwrap gives the player's error.
+func (u unreadable) Unwrap() error { return u.error }
+
 // read reads every vdisk's log from the shard servers as they are, compares it
 // with what was sent and acknowledged, and lets then look at it.
 func (w *world) read(then func(context.Context, *ledger, *player.Log, check.Point) error) error {
@@ -68,14 +76,14 @@ func (w *world) read(then func(context.Context, *ledger, *player.Log, check.Poin
 			continue
 		}
 		if err != nil {
-			w.violated(fmt.Errorf("vdisk %s, durable up to record %d: %w", vdisk, l.durable().Sequence, err))
+			w.violated(unreadable{fmt.Errorf("vdisk %s, durable up to record %d: %w", vdisk, l.durable().Sequence, err)})
 			continue
 		}
 		p, err := l.walk(ctx, log)
 		if err == nil && then != nil {
 			err = then(ctx, l, log, p)
 		}
-		if err != nil {
+		if err != nil && !slices.Contains(l.violations(), err) {
 			w.violated(fmt.Errorf("vdisk %s: %w", vdisk, err))
 		}
 		w.stats.restores++

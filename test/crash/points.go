@@ -1,9 +1,6 @@
 package main
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Who passes a point.
 const (
@@ -118,18 +115,4 @@ func (t *tally) least() (hits int, names []string) {
 		}
 	}
 	return hits, names
-}
-
-// byName counts points whose name begins with a word.
-func (t *tally) total() int {
-	n := 0
-	for _, h := range t.hits {
-		n += h
-	}
-	return n
-}
-
-func kindOf(name string) string {
-	kind, _, _ := strings.Cut(name, ".")
-	return kind
 }

@@ -52,11 +52,10 @@ func (w *world) newPool() error {
 	}
 	p.count = len(addrs)
 	p.flags = []string{"--storage-addresses", strings.Join(addrs, ","), "--key-file", p.key}
-	args := append([]string{"stores", "init"}, p.flags...)
-	if w.shape.fsync != "always" {
-		args = append(args, "--durability", w.shape.fsync)
+	if !w.shape.strict() {
+		p.flags = append(p.flags, "--durability", w.shape.fsync)
 	}
-	return w.must("init", nil, w.cfg.bin("tlogctl"), args...)
+	return w.must("init", nil, w.cfg.bin("tlogctl"), append([]string{"stores", "init"}, p.flags...)...)
 }
 
 // name is how messages call a shard server.

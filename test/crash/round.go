@@ -151,7 +151,7 @@ func (w *world) startKinds() []string {
 	if w.shape.redis == 0 {
 		return []string{byNewLog, byFiles, byServer}
 	}
-	return []string{byNewLog}
+	return []string{byNewLog, byServer}
 }
 
 // settle ends the faults: everything must become durable, and the servers must

@@ -23,7 +23,7 @@ func twoServers(w *world) bool {
 func faults() []fault {
 	return []fault{
 		{"server", 14, nil, (*world).killServer},
-		{"server at a point", 24, nil, (*world).killServerAt},
+		{"server at a point", 36, nil, (*world).killServerAt},
 		{"client", 8, nil, (*world).killClient},
 		{"client at a point", 8, nil, (*world).killClientAt},
 		{"client by another", 4, nil, (*world).exchangeClient},
