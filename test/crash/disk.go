@@ -112,6 +112,7 @@ func (d *disk) finish() error {
 	d.stop = true
 	d.mu.Unlock()
 	d.wg.Wait()
+	d.w.stats.fio += d.done
 	if err := listens(d.p, "unix", d.socket); err != nil {
 		return err
 	}

@@ -100,6 +100,10 @@ func (s *tlogServer) calm() error {
 		case u.goroutines > s.base.goroutines+slack || u.descriptors > s.base.descriptors+slack || u.heap > s.base.heap+heap:
 			return fmt.Errorf("it holds %+v; when it started, it was %+v", u, s.base)
 		}
+		kept := &s.w.stats.kept
+		kept.goroutines = max(kept.goroutines, u.goroutines-s.base.goroutines)
+		kept.descriptors = max(kept.descriptors, u.descriptors-s.base.descriptors)
+		kept.heap = max(kept.heap, u.heap-s.base.heap)
 		return nil
 	})
 }
