@@ -14,8 +14,9 @@ BENCH   ?=
 RUNS    ?= 3
 BASE    ?= main
 PKGS    ?=
+N       ?= 60
 
-.PHONY: help deps build run test unit race invariants lint generate generate-check modelcheck modelcheck-short fuzz bench bench-stages bench-compare e2e sim proof clean
+.PHONY: help deps build run test unit race invariants lint generate generate-check modelcheck modelcheck-short fuzz bench bench-stages bench-compare e2e sim crash proof clean
 
 help:                ## print this menu
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -32,7 +33,7 @@ build: deps          ## build tlogserver, tlogctl, tlognbd and the nbdkit plugin
 run: build           ## start a server with the embedded store and a protected NBD disk
 	@sh scripts/run.sh
 
-test: build generate-check lint unit race modelcheck-short e2e sim fuzz   ## everything CI checks
+test: build generate-check lint unit race modelcheck-short e2e sim crash fuzz   ## everything CI checks
 	@echo "make test: all passed"
 
 unit:                ## unit tests: all that a machine with only Go can run
@@ -49,8 +50,10 @@ lint: deps           ## gofmt, go vet, staticcheck
 	$(GO) vet ./...
 	$(GO) vet -tags nbdkit,e2e ./...
 	$(GO) vet -tags invariants ./internal/reuse
+	$(GO) vet -tags nbdkit,failpoint ./...
 	$(GO) tool staticcheck ./...
 	$(GO) tool staticcheck -tags nbdkit,e2e ./...
+	$(GO) tool staticcheck -tags nbdkit,failpoint ./...
 
 generate: deps       ## compile the Cap'n Proto schema again
 	$(GO) generate ./...
@@ -83,9 +86,13 @@ e2e: build           ## real clients, real Redis, real faults, end to end
 sim:                 ## simulate SEEDS fresh seeds (default 3000), or one: SEED=n, with its trace
 	@$(GO) build -o bin/sim ./test/sim && bin/sim -seeds $(SEEDS) -seed $(SEED)
 
-proof: build         ## what takes longer than make test: about 20 minutes
+crash: deps          ## kill real processes N times (default 60) and cut their power; SEED=
+	@sh scripts/crash.sh -n $(N) -seed $(SEED)
+
+proof: build         ## what takes longer than make test: about 30 minutes
 	$(MAKE) modelcheck
 	$(MAKE) sim SEEDS=20000
+	@sh scripts/crash.sh -n 500 -points 5 -seed $(SEED)
 	$(GO) test -tags e2e -count=1 -timeout 30m -run '^TestFailover$$' ./test/e2e -long
 
 clean:               ## remove what make built

@@ -44,8 +44,8 @@ type stats struct {
 	cutBytes                 int64
 	littered                 int
 	restores                 int
-	fio                      int   // rounds that it verified
-	kept                     usage // more than at its start, by a server after the faults, at most
+	fio                      int           // rounds that it verified
+	kept                     usage         // more than at its start, by a server after the faults, at most
 	slowest                  time.Duration // to flush everything after the last fault
 }
 
