@@ -8,7 +8,8 @@
 //
 //   - TLOG_FAILPOINT=NAME:N kills the process at the N-th passage of the point
 //     NAME, after a line "failpoint NAME" on standard error. docs/crash.md lists
-//     the points.
+//     the points. NAME:N:stop stops it there, as SIGSTOP does, after a line
+//     "stopped NAME".
 //   - TLOG_UNDO=DIR keeps, for each file that the file store writes, what was at
 //     the places written since its last successful sync, so that power loss can
 //     be played afterwards (see Undo).

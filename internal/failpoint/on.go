@@ -19,17 +19,19 @@ const On = true
 // armed is the point that the environment names; nil: none.
 var armed = sync.OnceValue(func() *point {
 	name, n, ok := strings.Cut(os.Getenv("TLOG_FAILPOINT"), ":")
+	n, how, _ := strings.Cut(n, ":")
 	left, err := strconv.ParseInt(n, 10, 64)
 	if !ok || err != nil {
 		return nil
 	}
-	p := &point{name: name}
+	p := &point{name: name, stop: how == "stop"}
 	p.left.Store(left)
 	return p
 })
 
 type point struct {
 	name string
+	stop bool
 	left atomic.Int64 // passages, the deadly one included
 }
 
@@ -40,6 +42,11 @@ func Here(name string) {
 		return
 	}
 	// One write, so that nothing else can come between.
+	if p.stop {
+		_, _ = os.Stderr.WriteString(fmt.Sprintf("stopped %s\n", name))
+		_ = syscall.Kill(syscall.Getpid(), syscall.SIGSTOP)
+		return
+	}
 	_, _ = os.Stderr.WriteString(fmt.Sprintf("failpoint %s\n", name))
 	_ = syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
 	select {} // not one more step, if the signal takes a moment

@@ -99,7 +99,10 @@ func (p *process) stop() int {
 }
 
 // hit is the failpoint at which the process died, if it did.
-func (p *process) hit() string {
+func (p *process) hit() string { return p.told("failpoint ") }
+
+// told is what followed a word at the beginning of a line, the last time.
+func (p *process) told(word string) string {
 	f, err := os.Open(p.log)
 	if err != nil {
 		return ""
@@ -109,7 +112,7 @@ func (p *process) hit() string {
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		if n, ok := strings.CutPrefix(lines.Text(), "failpoint "); ok {
+		if n, ok := strings.CutPrefix(lines.Text(), word); ok {
 			name = n
 		}
 	}

@@ -23,7 +23,6 @@ type tlogServer struct {
 	link    *link
 	p       *process
 	base    usage // of the process that runs, before it had clients
-	armed   *point
 }
 
 // usage is what a process holds.
@@ -46,13 +45,15 @@ func (w *world) newServer(i int) (*tlogServer, error) {
 
 // start starts the process, to die at a point if there is one.
 func (s *tlogServer) start(at *point) error {
-	env := s.w.pool.serverEnv()
-	s.armed = at
-	if at != nil {
-		env = append(env, fmt.Sprintf("TLOG_FAILPOINT=%s:%d", at.name, 1+s.w.rng.IntN(at.most)))
+	if at == nil {
+		return s.startWith()
 	}
+	return s.startWith(fmt.Sprintf("TLOG_FAILPOINT=%s:%d", at.name, 1+s.w.rng.IntN(at.most)))
+}
+
+func (s *tlogServer) startWith(env ...string) error {
+	env = append(env, s.w.pool.serverEnv()...)
 	args := append([]string{"--listen", s.addr, "--metrics-listen", s.metrics, "--flush-size", strconv.Itoa(s.w.shape.flush)}, s.w.pool.flags...)
-	// Clients must not come before the process was looked at.
 	var err error
 	if s.p, err = s.w.launch(fmt.Sprintf("tlogserver-%d", s.i), env, s.w.cfg.bin("tlogserver"), args...); err != nil {
 		return err

@@ -31,7 +31,8 @@ func faults() []fault {
 		{"power of Redis", 12, onRedis, (*world).cutRedis},
 		{"power of everything", 12, nil, (*world).cutAll},
 		{"slow Redis", 5, onRedis, (*world).slowRedis},
-		{"zombie", 5, func(w *world) bool { return onRedis(w) && twoServers(w) }, (*world).zombie},
+		{"zombie", 4, twoServers, (*world).zombie},
+		{"zombie in a takeover", 8, twoServers, (*world).zombieInTakeover},
 		{"SIGTERM", 4, nil, (*world).terminate},
 		{"tool", 4, nil, (*world).killTool},
 		{"server lost", 6, (*world).mayLose, (*world).loseServer},
@@ -291,6 +292,64 @@ func (w *world) zombie() error {
 	s.link.block(false)
 	s.dieOf(armedTime)
 	return nil
+}
+
+// whileTakenOver are the points at which a takeover stands still for a zombie:
+// it may still write to whom the new owner has not fenced, and to nobody after.
+var whileTakenOver = []string{"takeover.fenced:6:stop", "takeover.quorum:1:stop", "takeover.done:1:stop", "barrier.append:1:stop"}
+
+// zombieInTakeover stops a server with records on their way to it, lets another
+// one begin to take its vdisks over, and wakes it in the midst of that, while
+// its connections still seem to be there: nothing that it acknowledges then may
+// be lost.
+func (w *world) zombieInTakeover() error {
+	w.moment()
+	for _, s := range w.servers {
+		s.p.kill()
+		w.struck(s.p)
+	}
+	w.killed("tlogserver")
+	s := w.servers[w.rng.IntN(2)]
+	other := w.servers[1-s.i]
+	if err := s.start(nil); err != nil {
+		return err
+	}
+	w.progress(armedTime)
+	if err := other.startWith("TLOG_FAILPOINT=" + whileTakenOver[w.rng.IntN(len(whileTakenOver))]); err != nil {
+		return err
+	}
+	w.moment()
+	s.p.signal(syscall.SIGSTOP)
+	<-time.After(time.Duration(5+w.rng.IntN(60)) * time.Millisecond) // for what is sent meanwhile
+	s.link.hang()
+	if w.stopped(other.p, armedTime) {
+		s.p.signal(syscall.SIGCONT)
+		w.moment()
+		other.p.signal(syscall.SIGCONT)
+		w.stats.zombies++
+	}
+	w.progress(armedTime)
+	s.p.signal(syscall.SIGCONT)
+	w.kill(s.p, "tlogserver")
+	if other.p.told("stopped ") == "" { // it would stand still later
+		other.p.kill()
+	}
+	s.link.restore()
+	return nil
+}
+
+// stopped waits until a process stands still at its point.
+func (w *world) stopped(p *process, most time.Duration) bool {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.After(most); p.told("stopped ") == ""; {
+		select {
+		case <-tick.C:
+		case <-limit:
+			return false
+		}
+	}
+	return true
 }
 
 // terminate ends a server in good order, but for a point on the way.

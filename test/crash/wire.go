@@ -25,7 +25,9 @@ type link struct {
 
 	mu      sync.Mutex
 	blocked bool
+	hanging bool              // a client's end is not told to the server
 	conns   map[net.Conn]bool // clients'
+	servers map[net.Conn]bool // the other sides
 }
 
 func (w *world) newLink(server string) (*link, error) {
@@ -33,7 +35,7 @@ func (w *world) newLink(server string) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &link{w: w, addr: ln.Addr().String(), server: server, listener: ln, conns: map[net.Conn]bool{}}
+	k := &link{w: w, addr: ln.Addr().String(), server: server, listener: ln, conns: map[net.Conn]bool{}, servers: map[net.Conn]bool{}}
 	k.wg.Go(k.accept)
 	return k, nil
 }
@@ -67,8 +69,36 @@ func (k *link) block(on bool) {
 	}
 }
 
+// hang cuts all clients off, and lets their connections hang at the server, as
+// if their machines had gone: what the server still answers is noted.
+func (k *link) hang() {
+	k.mu.Lock()
+	k.hanging = true
+	k.mu.Unlock()
+	k.block(true)
+}
+
+// restore undoes hang and block: what hangs is ended, who comes gets through.
+func (k *link) restore() {
+	k.mu.Lock()
+	k.hanging = false
+	for c := range k.servers {
+		c.Close()
+	}
+	k.mu.Unlock()
+	k.block(false)
+}
+
+// hangs reports whether the end of a client is kept from the server.
+func (k *link) hangs() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.hanging
+}
+
 func (k *link) close() {
 	k.listener.Close()
+	k.restore()
 	k.block(true)
 	k.wg.Wait()
 }
@@ -100,7 +130,15 @@ func (k *link) serve(client net.Conn) {
 	if err != nil {
 		return // it is dead
 	}
-	defer server.Close()
+	k.mu.Lock()
+	k.servers[server] = true
+	k.mu.Unlock()
+	defer func() {
+		server.Close()
+		k.mu.Lock()
+		delete(k.servers, server)
+		k.mu.Unlock()
+	}()
 	if _, err := server.Write(hello); err != nil {
 		return
 	}
@@ -111,7 +149,9 @@ func (k *link) serve(client net.Conn) {
 		client.Close()
 	})
 	k.complain("client", s.up(fromClient, server))
-	server.Close()
+	if !k.hangs() {
+		server.Close()
+	}
 	client.Close()
 	down.Wait()
 }
@@ -166,9 +206,8 @@ func (s *session) down(client, server net.Conn) error {
 	}
 	s.welcome(&w)
 	for {
-		if _, err := client.Write(frame); err != nil {
-			return err
-		}
+		// A client that is gone does not matter: what the server says, it has said.
+		_, _ = client.Write(frame)
 		if frame, err = from.Frame(schema.MaxResponse, nil); err != nil {
 			return err
 		}

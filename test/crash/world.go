@@ -43,6 +43,7 @@ type stats struct {
 	points                   *tally
 	cutBytes                 int64
 	littered                 int
+	zombies                  int // servers that woke in the midst of being taken over from
 	restores                 int
 	fio                      int           // rounds that it verified
 	kept                     usage         // more than at its start, by a server after the faults, at most
