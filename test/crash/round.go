@@ -157,16 +157,6 @@ func (w *world) startKinds() []string {
 // settle ends the faults: everything must become durable, and the servers must
 // give back what they hold.
 func (w *world) settle() error {
-	if err := w.pool.startAll(); err != nil {
-		return err
-	}
-	for _, s := range w.servers {
-		s.p.kill() // counted by nobody: a server that is to be measured begins here
-		w.struck(s.p)
-		if err := s.freshStart(); err != nil {
-			return err
-		}
-	}
 	if err := w.revive(); err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func (w *world) newServer(i int) (*tlogServer, error) {
 // start starts the process, to die at a point if there is one.
 func (s *tlogServer) start(at *point) error {
 	if at == nil {
-		return s.startWith()
+		return s.startMeasured()
 	}
 	return s.startWith(fmt.Sprintf("TLOG_FAILPOINT=%s:%d", at.name, 1+s.w.rng.IntN(at.most)))
 }
@@ -87,10 +87,11 @@ func (s *tlogServer) usage() (usage, map[string]float64, error) {
 }
 
 // calm checks that nothing is left of clients that are gone and faults that are
-// over. What a few idle vdisks cost, and connections to Redis that are made when
-// they are needed, is the slack.
+// over. What a few idle vdisks cost, and the connections to each Redis that are
+// made when they are needed, is the slack.
 func (s *tlogServer) calm() error {
-	const slack, heap = 24, 192 << 20
+	const heap = 128 << 20
+	slack := 12 + 4*len(s.w.pool.redis)
 	return eventually(fmt.Sprintf("tlogserver %d gives everything back", s.i), func() error {
 		u, m, err := s.usage()
 		switch {
@@ -109,12 +110,12 @@ func (s *tlogServer) calm() error {
 	})
 }
 
-// freshStart starts the server for the end of a round, and notes what it holds
-// before clients reach it.
-func (s *tlogServer) freshStart() error {
+// startMeasured starts the process, and notes what it holds before clients
+// reach it.
+func (s *tlogServer) startMeasured() error {
 	s.link.block(true)
 	defer s.link.block(false)
-	if err := s.start(nil); err != nil {
+	if err := s.startWith(); err != nil {
 		return err
 	}
 	return eventually("metrics", func() (err error) { s.base, _, err = s.usage(); return err })
