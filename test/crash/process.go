@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -183,13 +184,18 @@ func listens(p *process, network, addr string) error {
 	})
 }
 
-// freeAddr is a loopback address nobody listens on.
+// freeAddr is a loopback address nobody listens on, below the ports that the
+// kernel gives to connections: one of those may take the port of a server that
+// is dead for a moment.
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	const lowest, most = 12000, 20000
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(most)))
+		if err == nil {
+			return l.Addr().String(), l.Close()
+		}
 	}
-	return l.Addr().String(), l.Close()
+	return "", errors.New("no port is free")
 }
 
 var errStopped = errors.New("stopped")
