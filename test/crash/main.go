@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ type config struct {
 	kills   int
 	seed    uint64
 	least   int
+	first   int // round
 	bins    string
 	shim    string
 	keep    bool
@@ -60,6 +62,7 @@ func main() {
 	flag.IntVar(&c.kills, "n", 60, "how many kills at least")
 	flag.Uint64Var(&c.seed, "seed", 0, "of the faults; 0: from the clock")
 	flag.IntVar(&c.least, "points", 0, "go on until each failpoint has killed so often")
+	flag.IntVar(&c.first, "round", 0, "begin with this round of the seed")
 	flag.StringVar(&c.bins, "bin", "bin/failpoint", "directory of the programs, built with the tag failpoint")
 	flag.StringVar(&c.shim, "shim", "bin/failpoint/sync.so", "the library that notes what is durable")
 	flag.BoolVar(&c.keep, "keep", false, "keep the files of a round that fails")
@@ -87,7 +90,9 @@ func (c *config) run() int {
 	fmt.Printf("crash: seed %d\n", c.seed)
 	s := &stats{kills: map[string]int{}, points: newTally()}
 	violations := 0
-	for round := 0; violations == 0 && (s.total() < c.kills || c.unfinished(s, round)); round++ {
+	enough := make(chan os.Signal, 1) // ^C ends the run behind the round
+	signal.Notify(enough, os.Interrupt)
+	for round := c.first; violations == 0 && len(enough) == 0 && (s.total() < c.kills || c.unfinished(s, round)); round++ {
 		errs, err := c.round(round, s, func(w *world) error { return w.play(round, killsARound) })
 		if err != nil { // something that must work does not: no better than a violation
 			errs = append(errs, fmt.Errorf("it cannot go on: %w", err))
@@ -112,7 +117,7 @@ func (c *config) run() int {
 // unfinished: some point did not kill often enough, and there is hope.
 func (c *config) unfinished(s *stats, round int) bool {
 	least, _ := s.points.least()
-	return least < c.least && round < 10*c.kills/killsARound+10
+	return least < c.least && round < c.first+10*c.kills/killsARound+10
 }
 
 // round plays one, and gives the violations.

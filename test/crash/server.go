@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -87,11 +88,11 @@ func (s *tlogServer) usage() (usage, map[string]float64, error) {
 }
 
 // calm checks that nothing is left of clients that are gone and faults that are
-// over. What a few idle vdisks cost, and the connections to each Redis that are
-// made when they are needed, is the slack.
+// over. What a few idle vdisks cost, and the connections to each Redis, or the
+// segments of each directory, that are kept for later, is the slack.
 func (s *tlogServer) calm() error {
 	const heap = 128 << 20
-	slack := 12 + 4*len(s.w.pool.redis)
+	slack := 12 + 4*s.w.pool.count
 	return eventually(fmt.Sprintf("tlogserver %d gives everything back", s.i), func() error {
 		u, m, err := s.usage()
 		switch {
@@ -100,7 +101,7 @@ func (s *tlogServer) calm() error {
 		case m["tlog_memory_budget_used_bytes"] != 0 || m["tlog_connections"] != 0:
 			return fmt.Errorf("%v bytes of its budget are used, %v connections are open", m["tlog_memory_budget_used_bytes"], m["tlog_connections"])
 		case u.goroutines > s.base.goroutines+slack || u.descriptors > s.base.descriptors+slack || u.heap > s.base.heap+heap:
-			return fmt.Errorf("it holds %+v; when it started, it was %+v", u, s.base)
+			return fmt.Errorf("it holds %+v; when it started, it was %+v; open are %v", u, s.base, s.open())
 		}
 		kept := &s.w.stats.kept
 		kept.goroutines = max(kept.goroutines, u.goroutines-s.base.goroutines)
@@ -108,6 +109,19 @@ func (s *tlogServer) calm() error {
 		kept.heap = max(kept.heap, u.heap-s.base.heap)
 		return nil
 	})
+}
+
+// open lists what its descriptors are.
+func (s *tlogServer) open() []string {
+	links, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(s.p.cmd.Process.Pid), "fd", "*"))
+	var list []string
+	for _, l := range links {
+		if target, err := os.Readlink(l); err == nil {
+			list = append(list, strings.TrimPrefix(target, s.w.dir))
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // startMeasured starts the process, and notes what it holds before clients
