@@ -31,6 +31,7 @@ type writer struct {
 
 	mu         sync.Mutex
 	generation tlog.Generation
+	opened     bool   // the process has the vdisk, or had it
 	ended      string // its last line
 }
 
@@ -39,7 +40,7 @@ func (w *world) newWriter(l *ledger) *writer { return &writer{w: w, ledger: l, i
 // start starts a process. The one before must be gone.
 func (c *writer) start(env []string, takeover bool) error {
 	c.mu.Lock()
-	c.ended = ""
+	c.ended, c.opened = "", false
 	cfg := driverConfig{Servers: c.w.addrs(), Vdisk: c.ledger.vdisk, Size: c.ledger.size, ID: c.id,
 		Generation: c.generation, Takeover: takeover, Seed: c.w.rng.Uint64()}
 	c.mu.Unlock()
@@ -87,6 +88,10 @@ func (c *writer) listen(out io.Reader, cfg *driverConfig, incarnation int) {
 			c.mu.Lock()
 			c.generation = tlog.Generation(n)
 			c.mu.Unlock()
+		case "open":
+			c.mu.Lock()
+			c.opened = true
+			c.mu.Unlock()
 		case "given":
 			fmt.Sscan(rest, &n, &seq)
 			given[tlog.Sequence(seq)] = n
@@ -126,6 +131,13 @@ func (c *writer) gone() {
 	<-c.p.done
 	c.in.Close()
 	c.heard.Wait()
+}
+
+// has reports whether the process has the vdisk, or had it.
+func (c *writer) has() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.opened
 }
 
 // end is how the process ended: "" if it did not say.

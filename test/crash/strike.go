@@ -163,6 +163,9 @@ func (w *world) exchangeClient() error {
 	c := w.writers[w.rng.IntN(len(w.writers))]
 	other := w.newWriter(c.ledger)
 	other.takeover = true
+	if c.takeover && !c.has() {
+		w.kill(c.p, "client") // it would take the vdisk back, as it was told to
+	}
 	if err := other.start(nil, true); err != nil {
 		return err
 	}
