@@ -131,21 +131,17 @@ func (w *world) killClient() error {
 }
 
 func (w *world) killClientAt() error {
-	if w.disk != nil && w.rng.IntN(2) == 0 {
-		w.kill(w.disk.p, "nbdkit")
-		if err := w.disk.start(w.stats.points.next(byDisk)); err != nil {
-			return err
-		}
-		if !w.disk.p.within(armedTime) {
-			w.disk.p.kill()
-		}
-		w.struck(w.disk.p)
-		return nil
+	kinds := []string{byDriver}
+	if w.disk != nil {
+		kinds = append(kinds, byDisk)
+	}
+	at := w.stats.points.next(kinds...)
+	if at.by == byDisk {
+		return w.killDiskAt(at)
 	}
 	c := w.writers[w.rng.IntN(len(w.writers))]
 	w.kill(c.p, "client")
 	c.gone()
-	at := w.stats.points.next(byDriver)
 	if err := c.start([]string{fmt.Sprintf("TLOG_FAILPOINT=%s:%d", at.name, 1+w.rng.IntN(at.most))}, c.takeover); err != nil {
 		return err
 	}
@@ -154,6 +150,18 @@ func (w *world) killClientAt() error {
 	}
 	c.gone()
 	w.struck(c.p)
+	return nil
+}
+
+func (w *world) killDiskAt(at *point) error {
+	w.kill(w.disk.p, "nbdkit")
+	if err := w.disk.start(at); err != nil {
+		return err
+	}
+	if !w.disk.p.within(armedTime) {
+		w.disk.p.kill()
+	}
+	w.struck(w.disk.p)
 	return nil
 }
 
@@ -277,24 +285,31 @@ func (w *world) slowRedis() error {
 	return nil
 }
 
-// zombie leaves a server behind that has lost its vdisks and does not know it,
-// then sends its clients back to it.
+// zombie stops a server with records on their way to it, and wakes it when
+// another one has taken its vdisks over: it must find that out as it appends.
 func (w *world) zombie() error {
 	s, err := w.armServer(byZombie)
 	if err != nil {
 		return err
 	}
 	w.progress(armedTime)
-	other := w.servers[1-s.i]
-	if err := other.start(nil); err != nil {
+	if err := w.servers[1-s.i].start(nil); err != nil {
 		return err
 	}
-	s.link.block(true)
+	w.sleep(s)
 	w.progress(armedTime)
-	w.kill(other.p, "tlogserver")
-	s.link.block(false)
+	s.p.signal(syscall.SIGCONT)
 	s.dieOf(armedTime)
+	s.link.restore()
 	return nil
+}
+
+// sleep stops a server, lets clients send to it what they will, and leaves it
+// with connections that seem to be there.
+func (w *world) sleep(s *tlogServer) {
+	s.p.signal(syscall.SIGSTOP)
+	<-time.After(time.Duration(5+w.rng.IntN(60)) * time.Millisecond)
+	s.link.hang()
 }
 
 // whileTakenOver are the points at which a takeover stands still for a zombie:
@@ -322,9 +337,7 @@ func (w *world) zombieInTakeover() error {
 		return err
 	}
 	w.moment()
-	s.p.signal(syscall.SIGSTOP)
-	<-time.After(time.Duration(5+w.rng.IntN(60)) * time.Millisecond) // for what is sent meanwhile
-	s.link.hang()
+	w.sleep(s)
 	if w.stopped(other.p, armedTime) {
 		s.p.signal(syscall.SIGCONT)
 		w.moment()
