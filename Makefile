@@ -14,8 +14,9 @@ BENCH   ?=
 RUNS    ?= 3
 BASE    ?= main
 PKGS    ?=
+N       ?= 60
 
-.PHONY: help deps build run test unit race invariants lint generate generate-check modelcheck modelcheck-short fuzz bench bench-stages bench-compare e2e sim storefaults netfaults mutants mutants-today proof clean
+.PHONY: help deps build run test unit race invariants lint generate generate-check modelcheck modelcheck-short fuzz bench bench-stages bench-compare e2e sim crash storefaults netfaults mutants mutants-today proof clean
 
 help:                ## print this menu
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -32,7 +33,7 @@ build: deps          ## build tlogserver, tlogctl, tlognbd and the nbdkit plugin
 run: build           ## start a server with the embedded store and a protected NBD disk
 	@sh scripts/run.sh
 
-test: build generate-check lint unit race modelcheck-short e2e sim fuzz mutants-today   ## everything CI checks
+test: build generate-check lint unit race modelcheck-short e2e sim crash fuzz mutants-today   ## everything CI checks
 	@echo "make test: all passed"
 
 unit:                ## unit tests: all that a machine with only Go can run
@@ -49,8 +50,10 @@ lint: deps           ## gofmt, go vet, staticcheck
 	$(GO) vet ./...
 	$(GO) vet -tags nbdkit,e2e ./...
 	$(GO) vet -tags invariants ./internal/reuse
+	$(GO) vet -tags nbdkit,failpoint ./...
 	$(GO) tool staticcheck ./...
 	$(GO) tool staticcheck -tags nbdkit,e2e ./...
+	$(GO) tool staticcheck -tags nbdkit,failpoint ./...
 
 generate: deps       ## compile the Cap'n Proto schema again
 	$(GO) generate ./...
@@ -95,9 +98,13 @@ netfaults: build     ## 8 faults of a link x 2 directions x 2 links, and 6 shape
 sim:                 ## simulate SEEDS fresh seeds (default 3000), or one: SEED=n, with its trace
 	@$(GO) build -o bin/sim ./test/sim && bin/sim -seeds $(SEEDS) -seed $(SEED)
 
-proof: build         ## what takes longer than make test: about 55 minutes
+crash: deps          ## kill real processes N times (default 60) and cut their power; SEED=
+	@sh scripts/crash.sh -n $(N) -seed $(SEED)
+
+proof: build         ## what takes longer than make test: about 70 minutes
 	$(MAKE) modelcheck
 	$(MAKE) sim SEEDS=20000
+	@sh scripts/crash.sh -n 500 -points 5 -seed $(SEED)
 	$(MAKE) storefaults
 	$(MAKE) netfaults
 	$(MAKE) fuzz FUZZTIME=45s

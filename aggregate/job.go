@@ -7,6 +7,7 @@ import (
 	"tlog"
 	"tlog/crypto"
 	"tlog/internal/core/collect"
+	"tlog/internal/failpoint"
 	"tlog/schema"
 )
 
@@ -135,7 +136,9 @@ func (j *job) seal() {
 	p.mu.Unlock()
 	defer p.sealing.Done()
 
+	failpoint.Here("seal.begin")
 	sealed, err := p.sealItems(j)
+	failpoint.Here("seal.done")
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil {
@@ -186,6 +189,7 @@ func (p *Pipeline) publish(j *job) {
 		return
 	}
 	p.digest = sealed.Chain(p.digest)
+	failpoint.Here("seal.publish")
 	if p.cfg.Logger.Enabled(context.Background(), slog.LevelDebug) {
 		p.cfg.Logger.Debug("publish", "position", j.position, "kind", j.header.Kind.String(),
 			"first", j.header.First, "last", j.header.Last, "stored_bytes", j.header.StoredLength)

@@ -9,7 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"tlog"
 	"tlog/internal/core/window"
+	"tlog/internal/failpoint"
 	"tlog/schema"
 )
 
@@ -52,6 +54,7 @@ func (c *Client) receive(attempt uint64, r *schema.Reader) error {
 			Status: m.Status, UpTo: window.Point{Sequence: m.UpTo, Chain: m.Chain}, Epoch: m.Epoch,
 			Expected: m.Expected, CreditRecords: m.CreditRecords, CreditBytes: m.CreditBytes, Message: m.Message,
 		}
+		failpoint.If(m.Status == tlog.StatusFlushOK, "client.flushed")
 		c.mu.Lock()
 		c.step(&e)
 		c.expect(true)
@@ -133,6 +136,7 @@ func (s *sender) write() error {
 	}
 	s.buffers = s.vecs
 	_, err := s.buffers.WriteTo(s.conn)
+	failpoint.Here("client.sent")
 	clear(s.batch.Records) // let go of the data
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"tlog"
 	"tlog/crypto"
 	"tlog/internal/core/window"
+	"tlog/internal/failpoint"
 	"tlog/schema"
 )
 
@@ -157,6 +158,7 @@ func (c *Client) attach(d window.Action, w schema.Welcome) bool {
 		c.alg, c.empty = w.Hash, crypto.HashRecord(w.Hash, nil)
 		c.size = max(c.cfg.DiskSize, w.DiskSize) // equal, or one is unknown
 	}
+	failpoint.Here("client.attached")
 	c.cfg.Logger.Info("attached", "server", s.Server, "generation", s.Generation, "epoch", s.Epoch, "head", w.LastFlushed)
 	if c.cfg.OnAttach != nil {
 		c.cfg.OnAttach(s)

@@ -8,6 +8,7 @@ import (
 
 	"tlog"
 	"tlog/aggregate"
+	"tlog/internal/failpoint"
 	"tlog/stor"
 )
 
@@ -95,6 +96,7 @@ func (r *restore) run(ctx context.Context, progress func(Progress)) (err error) 
 			r.report.add(it.dec.damaged)
 			full = r.size > 0 && r.done.bytes == r.size
 		}
+		failpoint.Here("restore.position")
 		last = it.pos
 		if progress != nil {
 			progress(Progress{Done: int64(head - it.pos + 1), Total: int64(head), Bytes: r.report.Bytes})

@@ -13,6 +13,7 @@ import (
 	"tlog"
 	"tlog/crypto"
 	"tlog/internal/core/session"
+	"tlog/internal/failpoint"
 	"tlog/schema"
 )
 
@@ -135,6 +136,9 @@ func (c *conn) write(welcomed func()) error {
 		}
 		if buf, err = c.flush(buf); err != nil {
 			return err
+		}
+		if failpoint.On {
+			passed(queue)
 		}
 		if welcomed != nil {
 			welcomed()

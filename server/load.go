@@ -8,6 +8,7 @@ import (
 	"tlog/aggregate"
 	"tlog/crypto"
 	"tlog/internal/core/session"
+	"tlog/internal/failpoint"
 	"tlog/stor"
 )
 
@@ -48,6 +49,7 @@ func (s *Server) load(ctx context.Context, g greeting) (*owner, error) {
 	if r := session.Judge(k.disk, k.session(), &g.attach, false); r != nil {
 		return nil, (*refusedError)(r)
 	}
+	failpoint.Here("load.surveyed")
 	taken := known{vdisk: g.vdisk, uuid: k.uuid, key: k.key}
 	log, err := s.cfg.Pool.Takeover(ctx, k.uuid, func(ctx context.Context, v *stor.View, f *stor.Fetched) error {
 		return s.adopt(ctx, v, f, &taken)
@@ -185,6 +187,7 @@ func (s *Server) create(ctx context.Context, log *stor.Log, g greeting, k *known
 	if err != nil {
 		return fmt.Errorf("server: create the log: %w", err)
 	}
+	failpoint.Here("load.created")
 	s.cfg.Logger.Info("log created", "vdisk", string(k.vdisk), "uuid", k.uuid.String(), "bytes", k.disk.Size)
 	return nil
 }

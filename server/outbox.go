@@ -5,6 +5,7 @@ import (
 
 	"tlog"
 	"tlog/internal/core/session"
+	"tlog/internal/failpoint"
 	"tlog/schema"
 )
 
@@ -202,5 +203,15 @@ func (a *answer) encode(dst []byte, v schema.Version, epoch tlog.Epoch, flush fu
 		if last {
 			return dst, nil
 		}
+	}
+}
+
+// passed passes the failpoints of answers that were written.
+func passed(queue []answer) {
+	for i := range queue {
+		r := &queue[i].reply
+		failpoint.If(queue[i].welcome != nil && queue[i].welcome.Status == tlog.HandshakeOK, "answer.welcome")
+		failpoint.If(r.Status == tlog.StatusRecvOK, "answer.recv")
+		failpoint.If(r.Status == tlog.StatusFlushOK, "answer.flush")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"tlog/aggregate"
 	"tlog/crypto"
 	"tlog/internal/core/session"
+	"tlog/internal/failpoint"
 	"tlog/schema"
 	"tlog/stor"
 )
@@ -158,6 +159,7 @@ func (o *owner) welcome(w session.Welcome) {
 
 // append hands records to the pipeline, as they came if possible.
 func (o *owner) append(a session.Append) error {
+	failpoint.Here("record.taken")
 	p := a.Payload.(*payload)
 	o.srv.Metrics.Records.Add(uint64(len(a.Records)))
 	if a.Clamped {
@@ -186,6 +188,7 @@ func (o *owner) encoded(a session.Append, p *payload) *payload {
 
 // barrier runs in its own goroutine; the machine has one on its way at most.
 func (o *owner) barrier(h session.Head) {
+	failpoint.Here("barrier.append")
 	err := o.pipe.Barrier(o.life, crypto.KindBarrier, aggregate.Head{
 		Generation: h.Generation, Client: h.Client, Hash: h.Hash, Base: uint64(h.Base), First: h.First, Version1: h.Version1,
 	})
@@ -193,6 +196,7 @@ func (o *owner) barrier(h session.Head) {
 		o.step(failure(err))
 		return
 	}
+	failpoint.Here("barrier.stored")
 	o.step(session.BarrierDone{})
 }
 

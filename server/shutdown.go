@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tlog/internal/failpoint"
 )
 
 // Shutdown ends the server:
@@ -22,6 +24,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if entries == nil {
 		return nil
 	}
+	failpoint.Here("shutdown.begun")
 	var lost atomic.Int64
 	var closing sync.WaitGroup
 	for _, e := range entries {
@@ -33,6 +36,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		})
 	}
 	closing.Wait()
+	failpoint.Here("shutdown.flushed")
 	s.endConnections()
 	s.tasks.Wait()
 	if n := lost.Load(); n > 0 {

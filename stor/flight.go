@@ -5,6 +5,7 @@ import (
 
 	"tlog"
 	"tlog/internal/core/appending"
+	"tlog/internal/failpoint"
 )
 
 // flight is a position from Publish to Release. The log owns it, under its mu;
@@ -32,7 +33,10 @@ func (f *flight) startHedge() {
 	f.hedging = true
 }
 
-func (f *flight) late() { f.log.step(appending.Late{Position: f.position}) }
+func (f *flight) late() {
+	failpoint.Here("append.hedge")
+	f.log.step(appending.Late{Position: f.position})
+}
 
 // stopHedge notes when it came too late: then late may be looking at f.
 func (f *flight) stopHedge() {

@@ -12,6 +12,7 @@ import (
 
 	"tlog"
 	"tlog/internal/core/appending"
+	"tlog/internal/failpoint"
 )
 
 // ErrFenced says that another owner took the vdisk's log over.
@@ -163,6 +164,7 @@ func (l *Log) do(a appending.Action) {
 	case appending.StartHedge:
 		l.startHedge(a.Position)
 	case appending.Committed:
+		failpoint.Here("append.quorum")
 		l.flight(a.Position).done(nil)
 	case appending.Failed:
 		l.flight(a.Position).done(l.failure())
@@ -200,10 +202,13 @@ func (l *Log) send(a appending.Action) {
 		c.done(Meta{}, fmt.Errorf("stor: %s: not found", l.pool.slotName(a.Server)))
 		return
 	}
+	failpoint.Here("append.send")
+	failpoint.If(failpoint.On && a.Server != (firstSlot(l.vdisk, l.pool.manifest.P())+a.Index)%l.pool.manifest.P(), "append.spare")
 	agent.append(c)
 }
 
 func (l *Log) replied(a appending.Action, meta Meta, err error) {
+	failpoint.If(err == nil, "append.stored")
 	outcome, refusal := classify(err)
 	e := appending.Replied{Server: a.Server, Position: a.Position, Outcome: outcome}
 	switch outcome {
@@ -308,6 +313,7 @@ func (l *Log) release(pos tlog.Position) {
 }
 
 func (l *Log) die(d appending.Action) {
+	failpoint.If(d.Reason == appending.ReasonFenced, "append.fenced")
 	l.mu.Lock()
 	switch d.Reason {
 	case appending.ReasonFenced:

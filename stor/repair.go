@@ -9,6 +9,7 @@ import (
 
 	"tlog"
 	"tlog/internal/core/repair"
+	"tlog/internal/failpoint"
 )
 
 // RepairConfig says how a pass over a log is made. The zero value looks only
@@ -365,9 +366,11 @@ func (r *repairing) write(a repair.Write, k *look) repairAnswer {
 	if err == nil {
 		head, body := k.shards.Shard(a.Index)
 		size = int64(len(head) + len(body))
+		failpoint.Here("repair.write")
 		err = r.log.rewrite(r.ctx, a, k.digest, head, body)
 	}
 	if err == nil {
+		failpoint.Here("repair.written")
 		return repairAnswer{event: e, bytes: size}
 	}
 	e.Outcome = r.outcome(err)

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"tlog"
+	"tlog/internal/failpoint"
 )
 
 var (
@@ -66,6 +67,7 @@ func (p *Pool) reloadSoon() {
 // adopt goes by m from now on: every server is put in its slot anew, and logs
 // that count on a server that was replaced end. p.reloading is held.
 func (p *Pool) adopt(m *Manifest, answers []answer) {
+	failpoint.Here("pool.reload")
 	p.mu.Lock()
 	moved := !slices.Equal(p.rules.Load().Cookies, m.Cookies)
 	p.rules.Store(m)
@@ -150,6 +152,7 @@ func (p *Pool) Replace(ctx context.Context, slot int, fresh Server) (*Manifest, 
 	if err := fresh.Init(ctx, next.Cookies[slot], next); err != nil {
 		return nil, tlog.Unavailablef("stor: replace: %s: %w", fresh.Name(), err)
 	}
+	failpoint.Here("pool.fresh")
 	return next, writeAll(ctx, p.servers(), next)
 }
 
@@ -267,6 +270,7 @@ func writeAll(ctx context.Context, servers []Server, m *Manifest) error {
 			ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 			defer cancel()
 			errs[i] = s.Init(ctx, answers[i].cookie, m)
+			failpoint.Here("pool.told")
 		})
 	}
 	wg.Wait()

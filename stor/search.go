@@ -9,6 +9,7 @@ import (
 
 	"tlog"
 	"tlog/internal/core/takeover"
+	"tlog/internal/failpoint"
 )
 
 // search runs the takeover core: for an owner, with fencing, or for a reader.
@@ -160,6 +161,7 @@ func (s *search) do(a takeover.Action) {
 		owner := s.owner
 		s.ask(a.Server, a.Round, func(ctx context.Context) searchAnswer { return s.fenceServer(ctx, a, owner) })
 	case takeover.ReadMetas:
+		failpoint.If(s.fence, "takeover.quorum")
 		s.ask(a.Server, a.Round, func(ctx context.Context) searchAnswer { return s.readMetas(ctx, a) })
 	case takeover.ReadShard:
 		if s.reading != a.Position {
@@ -238,6 +240,7 @@ func (s *search) fenceServer(ctx context.Context, a takeover.Fence, owner Owner)
 	var r *Refusal
 	switch {
 	case err == nil:
+		failpoint.Here("takeover.fenced")
 		return searchAnswer{event: takeover.Fenced{Server: a.Server, Round: a.Round, Head: c.Head, Commit: c.Commit}}
 	case errors.As(err, &r) && r.Code == Fenced:
 		return searchAnswer{err: err, event: takeover.Refused{Server: a.Server, Round: a.Round, Epoch: r.Owner.Epoch}}
@@ -315,6 +318,7 @@ func (s *search) done(a takeover.Done) {
 	if !s.fence {
 		return
 	}
+	failpoint.Here("takeover.done")
 	if s.log == nil {
 		s.log = s.pool.newLog(s.vdisk, s.owner, a.Head, s.rules)
 	}

@@ -7,6 +7,7 @@ import (
 	"tlog"
 	"tlog/internal/core/appending"
 	"tlog/internal/core/takeover"
+	"tlog/internal/failpoint"
 )
 
 // Takeover fences the vdisk with an epoch above every one seen, finds the head,
@@ -63,6 +64,7 @@ func (p *Pool) Survey(ctx context.Context, vdisk tlog.UUID) (*View, error) {
 
 // decode puts an adopted position together and has the caller look at it.
 func (s *search) decode(a takeover.Verify) {
+	failpoint.Here("takeover.verify")
 	f, err := s.assemble(a)
 	if err == nil {
 		s.adopted = f
@@ -87,6 +89,7 @@ func (s *search) assemble(a takeover.Verify) (*Fetched, error) {
 // reappend publishes an adopted position in our epoch: the same bytes, each
 // server asked for the index it has.
 func (s *search) reappend(a takeover.Append) {
+	failpoint.Here("takeover.adopt")
 	shards, err := s.pool.rebuild(s.vdisk, a.Position, a.Digest, s.good)
 	if err != nil {
 		// They were decoded a moment ago: our code is wrong, or our memory is.
@@ -106,6 +109,7 @@ func (s *search) reappend(a takeover.Append) {
 			s.post(searchAnswer{fatal: err})
 			return
 		}
+		failpoint.Here("takeover.adopted")
 		s.post(searchAnswer{event: takeover.Committed{Position: a.Position}})
 	})
 }

@@ -6,6 +6,7 @@ import (
 
 	"tlog"
 	"tlog/client"
+	"tlog/internal/failpoint"
 )
 
 // What the applier takes at once: enough to merge neighbours, little enough
@@ -47,6 +48,7 @@ func (d *Disk) runApplier(ctx context.Context) {
 			d.breakBase(err)
 			return
 		}
+		failpoint.Here("vdisk.applied")
 		if unmarked += d.settle(batch); unmarked >= d.cfg.MarkerBytes {
 			unmarked = 0
 			signal(d.due)
@@ -149,5 +151,6 @@ func (d *Disk) keep(point client.Point) error {
 		d.lost.Store(true)
 		return err
 	}
+	failpoint.Here("vdisk.synced")
 	return d.marker.update(func(m *marker) { m.point = point })
 }

@@ -8,11 +8,13 @@ import (
 
 	"tlog"
 	"tlog/client"
+	"tlog/internal/failpoint"
 )
 
 // catchUp brings the base from one point of the log to its head, and the
 // marker with it.
 func (d *Disk) catchUp(ctx context.Context, have, head client.Point) error {
+	failpoint.Here("vdisk.behind")
 	d.cfg.Logger.Info("bringing the base up to its log", "vdisk", d.cfg.Vdisk, "base", d.cfg.Base, "from", have.Sequence, "to", head.Sequence)
 	if have.Sequence == 0 && d.cfg.Rebuild != nil {
 		err := d.cfg.Rebuild(ctx, head, target{d.base}, func(done float64) { d.tell(done, head) })

@@ -13,6 +13,7 @@ import (
 
 	"tlog"
 	"tlog/cmd/internal/storage"
+	"tlog/internal/failpoint"
 	"tlog/player"
 )
 
@@ -79,6 +80,7 @@ func restoreImage(ctx context.Context, l *player.Log, p player.Point, o restoreO
 	bar := newProgress("restore", os.Stderr)
 	report, err := l.Restore(ctx, p, image, true, bar.step)
 	bar.end()
+	failpoint.Here("restore.written")
 	if err == nil {
 		err = image.publish(report.DiskSize)
 	}

@@ -168,29 +168,14 @@ func (r *Recorder) Durable() Point { return r.durable.point() }
 
 // Restored compares the records of a log, in its order, with what was sent.
 func (r *Recorder) Restored(records []tlog.Record) error {
-	at := r.root
-	disk, want := make([]byte, r.size), make([]byte, r.size)
+	w := r.Walk()
 	for i := range records {
-		rec := &records[i]
-		p := Point{at.record.Sequence + 1, tlog.ChainNext(at.chain, rec)}
-		next := r.sent[p]
-		if next == nil || rec.Sequence != p.Sequence {
-			return r.fail("record %d of the log (its number is %d) was not sent behind record %d", i+1, rec.Sequence, at.record.Sequence)
+		if err := w.Add(&records[i]); err != nil {
+			return err
 		}
-		if rec.Timestamp < at.record.Timestamp {
-			return r.fail("record %d of the log: its time %d is before %d", rec.Sequence, rec.Timestamp, at.record.Timestamp)
-		}
-		at = next
-		apply(disk, rec)
-		apply(want, &next.record)
 	}
-	if string(disk) != string(want) {
-		return r.fail("the disk restored up to record %d is not the one that was written", at.record.Sequence)
-	}
-	if !at.above(r.durable) {
-		return r.fail("the log ends at record %d and lacks record %d, or has another: it was acknowledged", at.record.Sequence, r.durable.record.Sequence)
-	}
-	return nil
+	_, err := w.End()
+	return err
 }
 
 // Disk finds a history that contains everything acknowledged and gives this
@@ -218,15 +203,7 @@ func (r *Recorder) Image(p Point) []byte {
 }
 
 func (r *Recorder) image(n *node) []byte {
-	path := make([]*node, n.record.Sequence)
-	for ; n != r.root; n = n.before {
-		path[n.record.Sequence-1] = n
-	}
-	disk := make([]byte, r.size)
-	for _, n := range path {
-		apply(disk, &n.record)
-	}
-	return disk
+	return r.pathTo(n).Image(n.record.Sequence)
 }
 
 func apply(disk []byte, rec *tlog.Record) {

@@ -24,7 +24,7 @@ var bans = []ban{
 	{"log", "", "a *slog.Logger is passed in", false, outsideCmd},
 	{"log/slog", "Default SetDefault Debug Info Warn Error Log LogAttrs With DebugContext InfoContext WarnContext ErrorContext",
 		"a *slog.Logger is passed in", false, outsideCmd},
-	{"os", "Getenv LookupEnv Environ", "no environment below cmd", false, outsideCmd},
+	{"os", "Getenv LookupEnv Environ", "no environment below cmd", false, func(f *File) bool { return outsideCmd(f) && !f.in("internal/failpoint") }},
 	{"flag", "", "no flags below cmd", false, outsideCmd},
 	{"time", "Now Since Until After AfterFunc NewTimer NewTicker Tick", "a core has no clock", false, inCore},
 }

@@ -11,6 +11,7 @@ import (
 // lower layers, never from its own. A pattern ends with * for one more element.
 var layers = map[string]int{
 	".":                   0,
+	"internal/failpoint":  0,
 	"internal/core/*":     1,
 	"internal/reuse":      1,
 	"internal/watch":      1,

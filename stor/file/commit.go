@@ -1,6 +1,9 @@
 package file
 
-import "tlog/stor"
+import (
+	"tlog/internal/failpoint"
+	"tlog/stor"
+)
 
 // commit is the committer: the one goroutine of a Server that writes.
 func (s *Server) commit() {
@@ -54,10 +57,12 @@ func (s *Server) store(b *bench, batch []*request) error {
 	if err == nil {
 		err = s.log.write(b.frames)
 	}
+	failpoint.Here("file.written")
 	s.queue.written(batch)
 	if err == nil {
 		err = s.log.sync()
 	}
+	failpoint.Here("file.synced")
 	if err != nil {
 		return s.fail(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"tlog"
+	"tlog/internal/failpoint"
 	"tlog/stor"
 )
 
@@ -102,7 +103,7 @@ func open(name string, dir fsys, opt Options) (*Server, error) {
 
 func (s *Server) startWriting(limit int64) error {
 	if limit == 0 {
-		limit = defaultSegmentBytes
+		limit = failpoint.SegmentBytes(defaultSegmentBytes)
 	}
 	if err := s.refresh(); err != nil {
 		return err

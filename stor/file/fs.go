@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tlog/internal/failpoint"
 	"tlog/stor"
 )
 
@@ -151,6 +152,7 @@ type osFile struct{ *os.File }
 const maxVector = 1024
 
 func (f osFile) writeAt(bufs [][]byte, off int64) error {
+	failpoint.Writing(f.File, off, bufs)
 	for len(bufs) > 0 {
 		n, err := unix.Pwritev(int(f.Fd()), bufs[:min(len(bufs), maxVector)], off)
 		if errors.Is(err, unix.EINTR) {
@@ -194,6 +196,7 @@ func (f osFile) sync() error {
 	for {
 		err := unix.Fdatasync(int(f.Fd()))
 		if err == nil {
+			failpoint.Synced(f.File)
 			return nil
 		}
 		if !errors.Is(err, unix.EINTR) {

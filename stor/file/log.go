@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"tlog"
+	"tlog/internal/failpoint"
 )
 
 // Sizes of segments, in bytes.
@@ -95,7 +96,9 @@ func (l *log) roll(n int64) error {
 		}
 		return err
 	}
+	failpoint.Here("file.prepared")
 	err = l.fs.rename(newSegment, segmentName(h.number))
+	failpoint.Here("file.renamed")
 	if err == nil {
 		err = l.fs.sync()
 	}

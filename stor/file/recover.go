@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+
+	"tlog/internal/failpoint"
 )
 
 // recover makes the writing end of what a scan without damage found.
@@ -53,9 +55,11 @@ func (l *log) settle(undecided place) error {
 			return err
 		}
 	}
+	failpoint.Here("file.recover")
 	if l.cut, err = wipe(l.f, l.end, size); err != nil {
 		return err
 	}
+	failpoint.Here("file.wiped")
 	if err := l.sync(); err != nil {
 		return err
 	}

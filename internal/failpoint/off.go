@@ -1,0 +1,24 @@
+//go:build !failpoint
+
+package failpoint
+
+import "os"
+
+// On reports, at compile time, whether there are failpoints. What is guarded by
+// it costs nothing without them.
+const On = false
+
+// Here is a point.
+func Here(name string) {}
+
+// If is a point that is passed only if passed holds.
+func If(passed bool, name string) {}
+
+// SegmentBytes is the size of the file store's segments.
+func SegmentBytes(n int64) int64 { return n }
+
+// Writing notes that bufs are about to be written to f at off.
+func Writing(f *os.File, off int64, bufs [][]byte) {}
+
+// Synced notes that everything written to f is durable.
+func Synced(f *os.File) {}
