@@ -62,6 +62,13 @@ func TestFound(t *testing.T) {
 		// The log of an owner without writes died as a shard server was replaced: nobody
 		// noticed, so that nothing was repaired, and the new server never voted.
 		{"dead log of an idle owner", 20, sim.Run},
+		// The simulation's own: an operator and an owner had made the same change of the
+		// manifest, and the owner's was not taken for the one that ruled.
+		{"a change made twice", 795900476651, sim.Run},
+		{"a change made twice, with six servers", 795900470563, sim.Run},
+		// The simulation's own: passes over a log of thousands of positions, every few
+		// seconds, were more events than a run might have.
+		{"a long log, looked at often", 795900473223, sim.Run},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if r := c.run(c.seed, nil); r.Err != nil {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"tlog"
@@ -90,7 +91,7 @@ func (w *world) passed(ps *pass) {
 	}
 	w.lastPass = ps
 	m := w.rules()
-	if ps.view.head < ps.high || ps.short > 0 || ps.lost > 0 || w.harm != ps.harm || w.members() < m.P() || len(m.Joining) > 0 || ps.log.p.pool.rules != m {
+	if ps.view.head < ps.high || ps.short > 0 || ps.lost > 0 || w.harm != ps.harm || w.members() < m.P() || len(m.Joining) > 0 || !sameRules(ps.log.p.pool.rules, m) {
 		return
 	}
 	voters := w.voters(true)
@@ -110,6 +111,11 @@ func (w *world) passed(ps *pass) {
 		w.logf("everything is repaired: %d losses are made good", w.bad)
 	}
 	w.bad = 0
+}
+
+// sameRules: two may have made the same change of the manifest, each its own.
+func sameRules(a, b *stor.Manifest) bool {
+	return a.ConfigVersion == b.ConfigVersion && slices.Equal(a.Cookies, b.Cookies) && slices.Equal(a.Joining, b.Joining)
 }
 
 // mend: the faults have stopped, and all servers answer. Passes bring every

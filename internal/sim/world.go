@@ -152,7 +152,7 @@ func (w *world) run(d time.Duration, done func() bool) bool {
 		e := heap.Pop(&w.queue).(event)
 		w.now = e.at
 		w.steps++
-		if w.steps > maxSteps {
+		if w.steps > w.maxSteps() {
 			w.violatedf("livelock: %d events in %v", w.steps, w.now)
 			return false
 		}
@@ -161,7 +161,14 @@ func (w *world) run(d time.Duration, done func() bool) bool {
 	return false
 }
 
-const maxSteps = 2_000_000
+// maxSteps is more events than a run has that gets somewhere. Passes over a
+// long log, every few seconds, are many.
+func (w *world) maxSteps() int {
+	if w.extra.repair {
+		return 20_000_000
+	}
+	return 2_000_000
+}
 
 func (w *world) chance(p float64) bool { return p > 0 && w.rng.Float64() < p }
 
