@@ -43,7 +43,7 @@ func (t *tool) benchCommandWith(o *benchOptions) *cobra.Command {
 	f := c.Flags()
 	f.IntVar(&o.cfg.Runs, "runs", 3, "turns; the median of them counts")
 	f.DurationVar(&o.cfg.For, "time", 1500*time.Millisecond, "of each measurement")
-	f.DurationVar(&o.cfg.Warm, "warm", 400*time.Millisecond, "before each measurement")
+	f.DurationVar(&o.cfg.Warm, "warm", 1500*time.Millisecond, "before each measurement")
 	f.StringVar(&o.cfg.Dir, "dir", "", "where stores and disks are made (empty: the system's directory for temporary files)")
 	f.StringVar(&o.cfg.Image, "image-dir", "", "where restored disks are written (empty: /dev/shm, as the store is what is measured)")
 	f.StringVar(&o.cfg.Tree, "tree", "/usr", "files of which the ext4 image is made")

@@ -21,7 +21,7 @@ type Config struct {
 	Image string        // where restored images go; empty: memory, where there is /dev/shm, else Dir
 	Tree  string        // files of which the ext4 image is made; empty: /usr
 	Runs  int           // turns; 0: 3
-	Warm  time.Duration // before a measurement; 0: 400 ms
+	Warm  time.Duration // before a measurement; 0: 1.5 s, longer than until the first repair pass of a server
 	For   time.Duration // of a measurement; 0: 1.5 s
 	Stage time.Duration // of a stage alone; 0: a twelfth of For
 
@@ -34,7 +34,7 @@ func (c Config) withDefaults() Config {
 			*d = def
 		}
 	}
-	orDefault(&c.Warm, 400*time.Millisecond)
+	orDefault(&c.Warm, 1500*time.Millisecond)
 	orDefault(&c.For, 1500*time.Millisecond)
 	orDefault(&c.Stage, c.For/12)
 	if c.Runs <= 0 {
