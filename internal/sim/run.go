@@ -169,6 +169,7 @@ func (w *world) lastLosses() {
 		case sw.rollBack && s.old != nil && s.old.Cookie() == s.store.Cookie():
 			w.logf("%s is rolled back", s.name)
 			s.store.Restore(s.old)
+			s.back = true
 			w.harm++
 		case sw.amnesiac:
 			s.wipe()

@@ -44,6 +44,7 @@ type shardServer struct {
 	synced  int // of them, durable
 	waiting []answerLater
 	bad     bool // it lost something for good
+	back    bool // it was put back to an old copy, and is bad
 	wipes   int
 }
 

@@ -66,6 +66,9 @@ func TestFound(t *testing.T) {
 		// manifest, and the owner's was not taken for the one that ruled.
 		{"a change made twice", 795900476651, sim.Run},
 		{"a change made twice, with six servers", 795900470563, sim.Run},
+		// The simulation's own: of a wiped, a rolled back and a third server the reader
+		// reached the second one only: one loss more than is covered.
+		{"a rolled back server, and one too many away", 795902439557, sim.Run},
 		// The simulation's own: passes over a log of thousands of positions, every few
 		// seconds, were more events than a run might have.
 		{"a long log, looked at often", 795900473223, sim.Run},
