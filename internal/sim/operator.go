@@ -188,6 +188,16 @@ func (o *operator) complete(done func(error)) {
 	})
 }
 
+// wipeStray is what a person does when told that a new server is not empty: of
+// two changes of the manifest at once one may leave a server with a cookie that
+// no manifest which rules will ever name.
+func (w *world) wipeStray(slot int) {
+	if s := w.stores[slot]; !slices.Contains(w.rules().Cookies, s.store.Cookie()) {
+		s.wipe()
+		s.restart()
+	}
+}
+
 // begin makes the next manifest, if the server of the slot is empty.
 func (o *operator) begin(slot int, r reply, done func(error)) {
 	q := o.pool
@@ -200,6 +210,7 @@ func (o *operator) begin(slot int, r reply, done func(error)) {
 		done(nil) // it was done before
 		return
 	case r.manifest != nil:
+		o.w.wipeStray(slot)
 		done(errors.New("not empty"))
 		return
 	}

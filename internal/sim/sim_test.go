@@ -69,6 +69,9 @@ func TestFound(t *testing.T) {
 		// The simulation's own: of a wiped, a rolled back and a third server the reader
 		// reached the second one only: one loss more than is covered.
 		{"a rolled back server, and one too many away", 795902439557, sim.Run},
+		// The simulation's own: of two changes of the manifest at once one left a new
+		// server with a cookie that nothing names, and the operator did not wipe it.
+		{"a new server that is not empty", 795903112254, sim.Run},
 		// The simulation's own: passes over a log of thousands of positions, every few
 		// seconds, were more events than a run might have.
 		{"a long log, looked at often", 795900473223, sim.Run},
