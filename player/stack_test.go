@@ -126,6 +126,17 @@ func (m *model) apply(op tlog.Operation, off uint64, size uint32, data []byte) {
 // write runs a server and a client and logs n random operations of the seed.
 func (s *store) write(t testing.TB, n int, seed uint64) *model {
 	t.Helper()
+	return s.writeAs(t, client.Config{}, n, seed)
+}
+
+// writeMore is write for a log that may have records; the model begins empty.
+func (s *store) writeMore(t testing.TB, n int, seed uint64) *model {
+	t.Helper()
+	return s.writeAs(t, client.Config{Takeover: true, Adopt: true}, n, seed)
+}
+
+func (s *store) writeAs(t testing.TB, cfg client.Config, n int, seed uint64) *model {
+	t.Helper()
 	pool, err := stor.Open(t.Context(), stor.Config{Check: check}, s.servers(t, false))
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +152,8 @@ func (s *store) write(t testing.TB, n int, seed uint64) *model {
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(context.Background(), ln) }()
-	m := logOperations(t, ln.Addr().String(), n, seed)
+	cfg.Servers = []string{ln.Addr().String()}
+	m := logOperations(t, cfg, n, seed)
 	if err := srv.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -154,11 +166,12 @@ func (s *store) write(t testing.TB, n int, seed uint64) *model {
 	return m
 }
 
-func logOperations(t testing.TB, addr string, n int, seed uint64) *model {
+func logOperations(t testing.TB, cfg client.Config, n int, seed uint64) *model {
 	t.Helper()
 	clock := time.Now().Add(-time.Hour)
-	c, err := client.Open(t.Context(), client.Config{Servers: []string{addr}, Vdisk: disk, DiskSize: diskSize,
-		Now: func() time.Time { clock = clock.Add(time.Second); return clock }})
+	cfg.Vdisk, cfg.DiskSize = disk, diskSize
+	cfg.Now = func() time.Time { clock = clock.Add(time.Second); return clock }
+	c, err := client.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
