@@ -61,13 +61,27 @@ func (ix *Index) Past(p Point) (*Past, error) {
 	if b.err != nil {
 		return nil, fmt.Errorf("player: vdisk %s: %w", l.info.Vdisk, b.err)
 	}
-	past.byOffset = make([]uint32, len(past.segments))
-	for i := range past.byOffset {
-		past.byOffset[i] = uint32(i)
-	}
-	slices.SortFunc(past.byOffset, func(a, b uint32) int { return cmp.Compare(past.segments[a].from, past.segments[b].from) })
+	past.byOffset = byOffset(past.segments)
 	past.cache = newCache(past)
 	return past, nil
+}
+
+// byOffset orders segments. The keys are beside their numbers while that goes
+// on: looking each one up takes three times as long.
+func byOffset(segments []segment) []uint32 {
+	type key struct {
+		from uint64
+		n    uint32
+	}
+	keys, order := make([]key, len(segments)), make([]uint32, len(segments))
+	for i := range segments {
+		keys[i] = key{segments[i].from, uint32(i)}
+	}
+	slices.SortFunc(keys, func(a, b key) int { return cmp.Compare(a.from, b.from) })
+	for i := range keys {
+		order[i] = keys[i].n
+	}
+	return order
 }
 
 // mapping makes a Past's map: it is shown the records, newest first.

@@ -139,13 +139,30 @@ func TestPastReadsAtRandom(t *testing.T) {
 		wg.Go(func() {
 			for range 300 {
 				off := rng.Int64N(diskSize)
+				past.Extents(off, diskSize-off, func(from, n int64, _ bool) bool {
+					off = from + n // where an extent ends
+					return rng.IntN(3) > 0 && off < diskSize-1
+				})
+				off = min(off, diskSize-1)
 				b := make([]byte, rng.Int64N(min(40000, diskSize-off)))
 				if err := past.ReadAt(context.Background(), b, off); err != nil {
 					t.Error(err)
 					return
 				}
-				if !bytes.Equal(b, m.after[seq][off:off+int64(len(b))]) {
+				want := m.after[seq][off : off+int64(len(b))]
+				if !bytes.Equal(b, want) {
 					t.Errorf("seq:%d: %d bytes at %d differ from the model", seq, len(b), off)
+				}
+				at := off
+				past.Extents(off, int64(len(b)), func(from, n int64, data bool) bool {
+					if from != at || n <= 0 || !data && !bytes.Equal(want[from-off:from-off+n], make([]byte, n)) {
+						t.Errorf("seq:%d: %d bytes from %d of %d from %d are data: %v, want from %d", seq, n, from, len(b), off, data, at)
+					}
+					at = from + n
+					return true
+				})
+				if at != off+int64(len(b)) {
+					t.Errorf("seq:%d: extents of %d bytes at %d end at %d", seq, len(b), off, at)
 				}
 			}
 		})

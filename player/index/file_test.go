@@ -212,3 +212,48 @@ func TestOneUser(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestSplicedFrame puts the last frame of one file behind the first of another
+// that has the same positions and records, but other digests.
+func TestSplicedFrame(t *testing.T) {
+	var begin, end [2][]byte
+	for i := range begin {
+		dir := t.TempDir()
+		var l log
+		x := open(t, dir)
+		for range 5000 {
+			if err := l.add(x, rand.New(rand.NewPCG(uint64(i), 1)), 4); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := x.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		first := x.Size()
+		if err := errors.Join(l.add(x, rand.New(rand.NewPCG(3, 1)), 4), x.Commit(), x.Close()); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, index.Name(vdisk)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin[i], end[i] = b[:first], b[first:]
+	}
+	for i := range 4 {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, index.Name(vdisk)), slices.Concat(begin[i/2], end[i%2]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want := tlog.Position(5000)
+		if i/2 == i%2 {
+			want++
+		}
+		x := open(t, dir)
+		if pos, _, _, _ := x.End(); pos != want {
+			t.Errorf("file %d with the end of %d ends at position %d, want %d", i/2, i%2, pos, want)
+		}
+		if err := x.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
