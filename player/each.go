@@ -2,11 +2,10 @@ package player
 
 import (
 	"context"
-	"fmt"
 	"iter"
+	"sort"
 
 	"tlog"
-	"tlog/internal/failpoint"
 )
 
 // Each calls fn with every piece of the disk's data that is alive, once, newest
@@ -16,7 +15,10 @@ import (
 // fn gets them. fn is called by one goroutine at a time; data is lent during the
 // call.
 func (p *Past) Each(ctx context.Context, want func(off, n int64) bool, fn func(off int64, data []byte) error) error {
-	return p.each(ctx, want, func(it *item, at int) error {
+	return p.each(ctx, 0, want, func(it *item, at int) error {
+		if it.err != nil {
+			return it.err
+		}
 		for i, segments := 0, p.of(at); i < len(segments); i++ {
 			s := &segments[i]
 			if want != nil && !want(int64(s.from), int64(s.n)) {
@@ -34,19 +36,18 @@ func (p *Past) Each(ctx context.Context, want func(off, n int64) bool, fn func(o
 	})
 }
 
-// each reads the living positions of which something is wanted, and calls fn
-// with each and its place in living.
-func (p *Past) each(ctx context.Context, want func(off, n int64) bool, fn func(*item, int) error) error {
+// each reads the living positions from a place in living on of which something
+// is wanted, and calls fn with each and its place. An item may have an error.
+func (p *Past) each(ctx context.Context, from int, want func(off, n int64) bool, fn func(*item, int) error) error {
 	at := map[tlog.Position]int{}
 	always := func(tlog.Position) bool { return true }
-	for it := range p.log.fetch(ctx, p.wanted(want, at), always) {
-		if it.err != nil {
-			return it.err
-		}
+	for it := range p.log.fetch(ctx, p.wanted(from, want, at), always) {
 		n := at[it.pos]
 		delete(at, it.pos)
-		if err := p.same(n, it.dec.agg); err != nil {
-			return err
+		if it.err == nil {
+			if err := p.same(n, it.dec.agg); err != nil {
+				return err
+			}
 		}
 		if err := fn(it, n); err != nil {
 			return err
@@ -55,11 +56,19 @@ func (p *Past) each(ctx context.Context, want func(off, n int64) bool, fn func(*
 	return context.Cause(ctx)
 }
 
+// below is the place in living of the first position under pos; 0: of any.
+func (p *Past) below(pos tlog.Position) int {
+	if pos == 0 {
+		return 0
+	}
+	return sort.Search(len(p.living), func(i int) bool { return p.living[i].pos < pos })
+}
+
 // wanted is the living positions of which something is wanted; at gets their
 // places. A fetch asks for the next one on the goroutine that consumes.
-func (p *Past) wanted(want func(off, n int64) bool, at map[tlog.Position]int) iter.Seq[tlog.Position] {
+func (p *Past) wanted(from int, want func(off, n int64) bool, at map[tlog.Position]int) iter.Seq[tlog.Position] {
 	return func(yield func(tlog.Position) bool) {
-		for n := range p.living {
+		for n := from; n < len(p.living); n++ {
 			if !p.wants(n, want) {
 				continue
 			}
@@ -83,38 +92,6 @@ func (p *Past) wants(n int, want func(off, n int64) bool) bool {
 	return false
 }
 
-// Restore is Log.Restore by the index: it reads the positions that the moment
-// needs and no other. What the links of the chain prove there, the index proves
-// here: it was compared with the log's chain when it was opened.
-func (p *Past) Restore(ctx context.Context, t Target, fresh bool, progress func(Progress)) (*Report, error) {
-	r := &restore{log: p.log, target: t, fresh: fresh, out: gather{target: t}, size: p.size}
-	r.report = Report{Point: p.point, DiskSize: p.size, Damaged: p.log.view.Damaged()}
-	done := int64(0)
-	err := p.each(ctx, nil, func(it *item, at int) error {
-		if err := r.live(p, it, at); err != nil {
-			return fmt.Errorf("player: vdisk %s: restore of position %d: %w", p.log.info.Vdisk, it.pos, err)
-		}
-		failpoint.Here("restore.position")
-		if done++; progress != nil {
-			progress(Progress{Done: done, Total: int64(len(p.living)), Bytes: r.report.Bytes})
-		}
-		return nil
-	})
-	if err == nil {
-		err = r.finishPast(p)
-	}
-	if failed := r.out.wait(); err == nil {
-		err = failed
-	}
-	if err == nil {
-		err = r.sample(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &r.report, nil
-}
-
 // live writes the segments of a living position.
 func (r *restore) live(p *Past, it *item, at int) error {
 	segments := p.of(at)
@@ -123,10 +100,9 @@ func (r *restore) live(p *Past, it *item, at int) error {
 		if err != nil {
 			return err
 		}
-		if err := r.out.add(segments[i].from, data); err != nil {
+		if err := r.put(segments[i].from, data); err != nil {
 			return err
 		}
-		r.report.Bytes += int64(len(data))
 		if i == 0 || segments[i].rec != segments[i-1].rec {
 			r.report.Records++
 		}
@@ -137,7 +113,7 @@ func (r *restore) live(p *Past, it *item, at int) error {
 
 // finishPast writes what is still collected, and zeroes what nobody wrote.
 func (r *restore) finishPast(p *Past) (err error) {
-	if err := r.out.flush(); err != nil || r.fresh {
+	if err := r.flush(); err != nil || r.opts.Fresh {
 		return err
 	}
 	p.Extents(0, int64(p.size), func(off, n int64, data bool) bool {

@@ -25,8 +25,8 @@ type item struct {
 //	positions ─→ queue (bounded: readers, memory) ─→ one read each ─→ waited for in order ─→ yield
 //
 // An item is the consumer's until it asks for the next one: then its room is
-// used again. Leaving the loop early, or an error, ends the reads before fetch
-// returns.
+// used again. A position that cannot be read is an item with an error, and those
+// behind it follow. Leaving the loop early ends the reads before fetch returns.
 func (l *Log) fetch(ctx context.Context, positions iter.Seq[tlog.Position], wantData func(tlog.Position) bool) iter.Seq[*item] {
 	return func(yield func(*item) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -88,7 +88,7 @@ func (q *queue) pop(yield func(*item) bool) bool {
 	it := q.items[0]
 	<-it.ready
 	q.items = append(q.items[:0], q.items[1:]...)
-	if !yield(it) || it.err != nil {
+	if !yield(it) {
 		return false
 	}
 	q.largest = max(q.largest, it.room.size())
@@ -102,9 +102,12 @@ func (l *Log) load(ctx context.Context, it *item, data bool) {
 	defer close(it.ready)
 	if data {
 		it.dec, it.err = l.decode(ctx, it.pos, it.room)
-		return
+	} else {
+		it.head, it.err = l.header(ctx, it.pos)
 	}
-	it.head, it.err = l.header(ctx, it.pos)
+	if it.err != nil && ctx.Err() != nil {
+		it.err = context.Cause(ctx) // the shards are there: nobody waited for them
+	}
 }
 
 // upwards and downwards are the positions from…to in either order.

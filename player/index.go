@@ -152,6 +152,14 @@ func (ix *Index) extend(ctx context.Context, progress func(Progress)) error {
 	}
 	chain := links{vdisk: l.info.Vdisk, seen: from > 0,
 		last: link{pos: from, digest: digest, first: last + 1, end: last, firstTime: time, lastTime: time}}
+	// What was read is kept, also when the rest cannot be.
+	err := ix.readAfter(ctx, from, &chain, progress)
+	return errors.Join(err, ix.file.Commit())
+}
+
+// readAfter adds the positions behind from.
+func (ix *Index) readAfter(ctx context.Context, from tlog.Position, chain *links, progress func(Progress)) error {
+	l := ix.log
 	var records []index.Record
 	always := func(tlog.Position) bool { return true }
 	var bytes int64
@@ -174,8 +182,7 @@ func (ix *Index) extend(ctx context.Context, progress func(Progress)) error {
 			progress(Progress{Done: int64(it.pos - from), Total: int64(l.info.Positions - from), Bytes: bytes})
 		}
 	}
-	// What was read is kept, also when the rest was not.
-	return errors.Join(ix.file.Commit(), context.Cause(ctx))
+	return context.Cause(ctx)
 }
 
 func appendRecords(dst []index.Record, a *aggregate.Aggregation) []index.Record {

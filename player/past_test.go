@@ -72,7 +72,7 @@ func TestPastIsTheModel(t *testing.T) {
 		past := openPast(t, ix, p)
 		comparePast(t, past, m.after[seq], fmt.Sprint("seq:", seq))
 		g := newTarget(t, 0xee)
-		report, err := past.Restore(t.Context(), g, false, nil)
+		report, err := past.Restore(t.Context(), g, player.RestoreOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -279,7 +279,7 @@ func TestIndexOfAnotherHistory(t *testing.T) {
 		}
 	}
 	g, past := newTarget(t, 0), openPast(t, ix, resolve(t, l, "latest"))
-	if _, err := l.Restore(t.Context(), past.Point(), g, true, nil); err != nil {
+	if _, err := l.Restore(t.Context(), past.Point(), g, player.RestoreOptions{Fresh: true}); err != nil {
 		t.Fatal(err)
 	}
 	comparePast(t, past, g.b, "after the roll-back")

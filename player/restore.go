@@ -8,7 +8,6 @@ import (
 
 	"tlog"
 	"tlog/aggregate"
-	"tlog/internal/failpoint"
 	"tlog/stor"
 )
 
@@ -36,46 +35,67 @@ type Report struct {
 	// positions found besides.
 	Damaged []stor.Damage
 	known   map[place]bool // where Damaged has one
+	// Lost is the positions that a restore of best effort went around, newest
+	// first, and Missing the parts of the disk that are not what they were at the
+	// moment, by offset.
+	Lost    []Lost
+	Missing []Missing
 }
 
 // Restore writes the disk as of p to t: newest records first, each byte once,
-// zeroes for what no record names (unless fresh: t reads as zeroes already).
-// It reads data only as far back as bytes are missing, and the header of every
-// other position, so that each link of the chain is checked. progress, if not
-// nil, is called after each position.
+// zeroes for what no record names (unless t is fresh). It reads data only as far
+// back as bytes are missing, and the header of every other position, so that
+// each link of the chain is checked.
 //
 // t may be written to before an error is found; the caller publishes it only
 // after Restore succeeded.
-func (l *Log) Restore(ctx context.Context, p Point, t Target, fresh bool, progress func(Progress)) (*Report, error) {
+func (l *Log) Restore(ctx context.Context, p Point, t Target, o RestoreOptions) (*Report, error) {
 	if err := l.needKeys(); err != nil {
 		return nil, err
 	}
-	r := &restore{log: l, target: t, fresh: fresh, out: gather{target: t}, until: p.Sequence, size: l.info.DiskSize}
-	r.report = Report{Point: p, DiskSize: l.info.DiskSize, Damaged: l.view.Damaged()}
-	if err := r.run(ctx, progress); err != nil {
+	if o.Below != 0 {
+		return nil, tlog.Fatalf("player: vdisk %s: only by an index a restore goes on below position %d", l.info.Vdisk, o.Below)
+	}
+	r := newRestore(l, p, t, o, l.info.DiskSize)
+	if err := r.run(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.sample(ctx); err != nil {
+	if err := r.sample(ctx); err != nil && !o.BestEffort {
 		return nil, err
 	}
+	r.report.settle()
 	return &r.report, nil
 }
 
 type restore struct {
 	log    *Log
 	target Target
-	fresh  bool
+	opts   RestoreOptions
 	until  tlog.Sequence // records after this one are not applied
 	size   uint64        // of the disk; 0: unknown
 	done   coverage
 	gaps   []span // reused
 	out    gather
 	report Report
+
+	broken bool          // the target did not take something
+	floor  tlog.Position // all of the positions from it up was given to out
+	asOf   int64         // report.Bytes when it was saved
+	unsure tlog.Position // the last lost position of which nobody knows the extents
 }
 
-func (r *restore) run(ctx context.Context, progress func(Progress)) (err error) {
+func newRestore(l *Log, p Point, t Target, o RestoreOptions, size uint64) *restore {
+	if o.SaveEvery <= 0 {
+		o.SaveEvery = defaultSaveEvery
+	}
+	r := &restore{log: l, target: t, opts: o, out: gather{target: t}, until: p.Sequence, size: size, floor: o.Below}
+	r.report = Report{Point: p, DiskSize: size, Damaged: l.view.Damaged()}
+	return r
+}
+
+func (r *restore) run(ctx context.Context) (err error) {
 	// Nobody writes to the target any more when a restore returns.
-	defer func() { err = errors.Join(err, r.out.wait()) }()
+	defer func() { err = errors.Join(err, r.leave(err)) }()
 	head := r.log.info.Positions
 	chain := links{vdisk: r.log.info.Vdisk}
 	// Positions behind the moment and below a full disk only prove their links.
@@ -84,23 +104,23 @@ func (r *restore) run(ctx context.Context, progress func(Progress)) (err error) 
 	last := tlog.Position(0)
 	for it := range r.log.fetch(ctx, downwards(head, 1), want) {
 		if it.err != nil {
-			return it.err
-		}
-		if err := chain.add(it.link()); err != nil {
+			if err := r.around(ctx, it, &chain); err != nil {
+				return err
+			}
+		} else if err := chain.add(it.link()); err != nil {
 			return err
 		}
 		if it.dec != nil && !full {
 			if err := r.apply(it.dec.agg); err != nil {
-				return fmt.Errorf("player: vdisk %s: restore of position %d: %w", r.log.info.Vdisk, it.pos, err)
+				return restoreError(r.log, it.pos, err)
 			}
 			r.report.add(it.dec.damaged)
 			full = r.size > 0 && r.done.bytes == r.size
 		}
-		failpoint.Here("restore.position")
-		last = it.pos
-		if progress != nil {
-			progress(Progress{Done: int64(head - it.pos + 1), Total: int64(head), Bytes: r.report.Bytes})
+		if err := r.step(it.pos, int64(head-it.pos+1), int64(head)); err != nil {
+			return err
 		}
+		last = it.pos
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -109,6 +129,10 @@ func (r *restore) run(ctx context.Context, progress func(Progress)) (err error) 
 		return tlog.Fatalf("player: vdisk %s: restore ended at position %d", r.log.info.Vdisk, last)
 	}
 	return r.finish()
+}
+
+func restoreError(l *Log, pos tlog.Position, err error) error {
+	return fmt.Errorf("player: vdisk %s: restore of position %d: %w", l.info.Vdisk, pos, err)
 }
 
 // apply writes what of an aggregation's records is not covered by newer ones.
@@ -141,22 +165,35 @@ func (r *restore) write(rec *tlog.Record) error {
 			}
 			continue
 		}
-		if err := r.out.add(g.from, rec.Data[g.from-rec.Offset:g.to-rec.Offset]); err != nil {
+		if err := r.put(g.from, rec.Data[g.from-rec.Offset:g.to-rec.Offset]); err != nil {
 			return err
 		}
-		r.report.Bytes += int64(g.to - g.from)
+		r.older(g)
 	}
 	return nil
 }
 
-func (r *restore) zero(g span) error {
-	if r.fresh {
-		return nil
-	}
-	if err := r.out.wait(); err != nil {
+// put gives data to the target.
+func (r *restore) put(off uint64, data []byte) error {
+	if err := r.out.add(off, data); err != nil {
+		r.broken = true
 		return err
 	}
-	return r.target.Zero(int64(g.from), int64(g.to-g.from))
+	r.report.Bytes += int64(len(data))
+	return nil
+}
+
+func (r *restore) zero(g span) error {
+	r.older(g)
+	if r.opts.Fresh {
+		return nil
+	}
+	err := r.out.wait()
+	if err == nil {
+		err = r.target.Zero(int64(g.from), int64(g.to-g.from))
+	}
+	r.broken = r.broken || err != nil
+	return err
 }
 
 // samples is how many positions a restore looks at on every server.
@@ -205,10 +242,10 @@ type place struct {
 
 // finish writes what is still collected, and zeroes what no record ever named.
 func (r *restore) finish() error {
-	if err := r.out.flush(); err != nil {
+	if err := r.flush(); err != nil {
 		return err
 	}
-	if r.fresh {
+	if r.opts.Fresh && r.unsure == 0 {
 		return nil
 	}
 	// Piece by piece, so that the list of a fragmented disk is not long.

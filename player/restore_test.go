@@ -46,7 +46,7 @@ func TestRestoreEveryMoment(t *testing.T) {
 			t.Errorf("seq:%d: by time %+v, just after %+v, want %+v", seq, byTime, justAfter, p)
 		}
 		g := newTarget(t, 0xee)
-		if _, err := l.Restore(t.Context(), p, g, false, nil); err != nil {
+		if _, err := l.Restore(t.Context(), p, g, player.RestoreOptions{}); err != nil {
 			t.Fatalf("seq:%d: %v", seq, err)
 		}
 		if !bytes.Equal(g.b, m.after[seq]) {
@@ -88,7 +88,7 @@ func TestRestoreAroundLosses(t *testing.T) {
 	l := s.player(t)
 	p := resolve(t, l, "latest")
 	g := newTarget(t, 0)
-	report, err := l.Restore(t.Context(), p, g, true, nil)
+	report, err := l.Restore(t.Context(), p, g, player.RestoreOptions{Fresh: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func refused(t testing.TB, s *store, p player.Point, want tlog.Class) {
 		l, err = player.Open(t.Context(), pool, s.keys, disk, player.Config{})
 	}
 	if err == nil {
-		_, err = l.Restore(t.Context(), p, newTarget(t, 0), true, nil)
+		_, err = l.Restore(t.Context(), p, newTarget(t, 0), player.RestoreOptions{Fresh: true})
 	}
 	if c := tlog.ClassOf(err); c != want {
 		t.Errorf("restore: %v (class %d), want class %d", err, c, want)
@@ -231,7 +231,7 @@ func TestRestoreInLittleMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := newTarget(t, 0xee)
-		if _, err := l.Restore(t.Context(), resolve(t, l, "latest"), g, false, nil); err != nil || !bytes.Equal(g.b, m.disk) {
+		if _, err := l.Restore(t.Context(), resolve(t, l, "latest"), g, player.RestoreOptions{}); err != nil || !bytes.Equal(g.b, m.disk) {
 			t.Errorf("%+v: the restored disk differs from the model: %v", cfg, err)
 		}
 	}
@@ -262,7 +262,7 @@ func TestRestoreThenOn(t *testing.T) {
 		a := 1 + rng.IntN(last)
 		b := a + rng.IntN(last-a+1)
 		g := newTarget(t, 0xee)
-		if _, err := l.Restore(t.Context(), resolve(t, l, fmt.Sprint("seq:", a)), g, false, nil); err != nil {
+		if _, err := l.Restore(t.Context(), resolve(t, l, fmt.Sprint("seq:", a)), g, player.RestoreOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		d := &model{disk: g.b}
@@ -278,7 +278,7 @@ func TestRestoreThenOn(t *testing.T) {
 
 func restored(t *testing.T, l *player.Log, seq int) []byte {
 	g := newTarget(t, 0xee)
-	if _, err := l.Restore(t.Context(), resolve(t, l, fmt.Sprint("seq:", seq)), g, false, nil); err != nil {
+	if _, err := l.Restore(t.Context(), resolve(t, l, fmt.Sprint("seq:", seq)), g, player.RestoreOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return g.b

@@ -71,11 +71,11 @@ func (p *past) rebuild(ctx context.Context, to client.Point, t vdisk.Target, pro
 		if err != nil {
 			return err
 		}
-		_, err = l.Restore(ctx, point, t, true, func(s player.Progress) {
+		_, err = l.Restore(ctx, point, t, player.RestoreOptions{Fresh: true, Progress: func(s player.Progress) {
 			if s.Total > 0 && s.Done < s.Total {
 				progress(float64(s.Done) / float64(s.Total))
 			}
-		})
+		}})
 		return err
 	})
 }

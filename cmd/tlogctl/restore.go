@@ -78,7 +78,7 @@ func restoreImage(ctx context.Context, l *player.Log, p player.Point, o restoreO
 		return nil, err
 	}
 	bar := newProgress("restore", os.Stderr)
-	report, err := l.Restore(ctx, p, image, true, bar.step)
+	report, err := l.Restore(ctx, p, image, player.RestoreOptions{Fresh: true, Progress: bar.step})
 	bar.end()
 	failpoint.Here("restore.written")
 	if err == nil {

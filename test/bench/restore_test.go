@@ -56,7 +56,7 @@ func (s *store) benchmarkRestore(b *testing.B, open func() player.Target) {
 			b.Fatal(err)
 		}
 		t := open()
-		r, err := l.Restore(ctx, p, t, true, nil)
+		r, err := l.Restore(ctx, p, t, player.RestoreOptions{Fresh: true})
 		if err != nil {
 			b.Fatal(err)
 		}

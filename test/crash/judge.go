@@ -164,7 +164,7 @@ func same(ctx context.Context, log *player.Log, when string, path *check.Path, s
 	}
 	want := path.Image(s)
 	image := memory(make([]byte, len(want)))
-	if _, err := log.Restore(ctx, p, image, true, nil); err != nil {
+	if _, err := log.Restore(ctx, p, image, player.RestoreOptions{Fresh: true}); err != nil {
 		return fmt.Errorf("restore of %s: %w", when, err)
 	}
 	if !bytes.Equal(image, want) {

@@ -18,6 +18,9 @@ const maxConfig = 1 << 20
 // read the same file leave them alone.
 var serverKeys = []string{"listen", "insecure", "flush-size", "flush-time", "memory-budget", "metrics-listen", "memory", "repair-rate", "scrub-every", "verbose"}
 
+// readerKeys are the keys that only programs that read logs act on.
+var readerKeys = []string{"index"}
+
 // ReadConfig reads the file that --config names, if it does, into the flags of
 // fs that the command line has not set. An unknown key is an error, so that a
 // misspelt one is not taken for a default.
@@ -62,7 +65,7 @@ func loadConfig(path string) (*koanf.Koanf, error) {
 func setFlag(fs *pflag.FlagSet, k *koanf.Koanf, key string) error {
 	flag := fs.Lookup(key)
 	if flag == nil || key == "config" {
-		if slices.Contains(serverKeys, key) {
+		if slices.Contains(serverKeys, key) || slices.Contains(readerKeys, key) {
 			return nil
 		}
 		return fmt.Errorf("unknown key")
