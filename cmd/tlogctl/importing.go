@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tlog"
+	"tlog/bookmark"
 	"tlog/client"
 	"tlog/cmd/internal/attach"
 	"tlog/cmd/internal/image"
@@ -59,8 +60,8 @@ func (t *tool) importCommand() *cobra.Command {
 }
 
 func (o *importing) run(ctx context.Context, out io.Writer) (err error) {
-	if err := o.vdisk.Check(); err != nil {
-		return storage.Usage(err)
+	if err := newName(o.vdisk); err != nil {
+		return err
 	}
 	img, err := image.Open(ctx, o.from)
 	if err != nil {
@@ -84,6 +85,18 @@ func (o *importing) run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	return o.report(out, img, done)
+}
+
+// newName refuses names that no new disk may have.
+func newName(vdisk tlog.VdiskID) error {
+	err := vdisk.Check()
+	if err == nil && vdisk == bookmark.Vdisk {
+		err = fmt.Errorf("%s holds the pool's bookmarks: name another vdisk", vdisk)
+	}
+	if err != nil {
+		err = storage.Usage(err)
+	}
+	return err
 }
 
 // checkSize makes the disk as large as the image, or larger.

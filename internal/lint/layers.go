@@ -29,6 +29,7 @@ var layers = map[string]int{
 	"player/index":        1,
 	"player":              4,
 	"vdisk":               5,
+	"bookmark":            5,
 	"cmd/internal/*":      6,
 	"cmd/*":               7,
 	"internal/alloctest":  0,
