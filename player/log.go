@@ -29,6 +29,8 @@ var ErrNoVdisk = errors.New("no such vdisk")
 
 // Log is one vdisk's log, read only.
 type Log struct {
+	pool    *stor.Pool
+	keys    *crypto.Keyring // nil: opened without keys
 	view    *stor.View
 	key     *crypto.DataKey // nil: opened without keys
 	info    Info
@@ -85,7 +87,7 @@ func OpenUUID(ctx context.Context, pool *stor.Pool, keys *crypto.Keyring, id tlo
 	if view.Head() == 0 {
 		return nil, ErrNoVdisk
 	}
-	l := &Log{view: view, readers: cfg.Readers, memory: cfg.Memory}
+	l := &Log{pool: pool, keys: keys, view: view, readers: cfg.Readers, memory: cfg.Memory}
 	if err := l.readGenesis(ctx, keys); err != nil {
 		return nil, err
 	}

@@ -113,6 +113,9 @@ func (l *Log) search(ctx context.Context, found func(*crypto.Header) bool) (tlog
 
 // rangeError says what the log covers.
 func (l *Log) rangeError(ctx context.Context, w When) error {
+	if w.bookmark != "" {
+		return fmt.Errorf("moment %q was not looked up: bookmarks are not taken here", w)
+	}
 	if l.info.Last == 0 {
 		return fmt.Errorf("moment %q is %w: vdisk %s has no record yet", w, ErrRange, l.info.Vdisk)
 	}

@@ -16,14 +16,24 @@ type When struct {
 	sequence tlog.Sequence // if not latest and time is zero
 	time     time.Time
 	now      time.Time
+	bookmark string // to be looked up: sequence is one that no log has
 }
 
 // String is the text that was parsed.
 func (w When) String() string { return w.text }
 
+// Bookmark is the name of the bookmark that w is, or empty. One who resolves w
+// looks that up first (package bookmark): a log knows no names.
+func (w When) Bookmark() string { return w.bookmark }
+
+// AtSequence is seq:N.
+func AtSequence(n tlog.Sequence) When {
+	return When{text: fmt.Sprintf("seq:%d", n), sequence: n}
+}
+
 // ParseWhen reads WHEN as the command lines take it:
 //
-//	latest | seq:N | RFC 3339 time with zone | -5m (before now)
+//	latest | seq:N | RFC 3339 time with zone | -5m (before now) | bookmark:NAME
 //
 // now is the reader's clock, which relative times count from and which no
 // moment may lie beyond.
@@ -41,7 +51,11 @@ func ParseWhen(s string, now time.Time) (When, error) {
 		w.sequence = tlog.Sequence(n)
 		return w, nil
 	case strings.HasPrefix(s, "bookmark:"):
-		return w, fmt.Errorf("moment %q: this log has no bookmarks", s)
+		w.bookmark, w.sequence = s[len("bookmark:"):], 1<<64-1
+		if w.bookmark == "" {
+			return w, fmt.Errorf("moment %q: bookmark: wants a name", s)
+		}
+		return w, nil
 	case strings.HasPrefix(s, "-"):
 		d, err := time.ParseDuration(s[1:])
 		if err != nil || d < 0 {
@@ -52,7 +66,7 @@ func ParseWhen(s string, now time.Time) (When, error) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
-		return w, fmt.Errorf("moment %q: want latest, seq:N, a time such as 2006-01-02T15:04:05Z, or -5m", s)
+		return w, fmt.Errorf("moment %q: want latest, seq:N, a time such as 2006-01-02T15:04:05Z, -5m or bookmark:NAME", s)
 	}
 	w.time = t
 	return w, nil

@@ -16,6 +16,8 @@ func TestParseWhen(t *testing.T) {
 		seq    uint64
 		at     time.Time
 		err    string // part of the error; empty: none
+
+		bookmark string
 	}{
 		{text: "latest", latest: true},
 		{text: "", latest: true},
@@ -33,7 +35,8 @@ func TestParseWhen(t *testing.T) {
 		{text: "2026-05-01T13:00:00+02:00", at: now.Add(-time.Hour)},
 		{text: "2026-05-01T11:00:00", err: "want latest"},
 		{text: "yesterday", err: "want latest"},
-		{text: "bookmark:x", err: "no bookmarks"},
+		{text: "bookmark:", err: "wants a name"},
+		{text: "bookmark:x", seq: 1<<64 - 1, bookmark: "x"},
 	} {
 		w, err := ParseWhen(c.text, now)
 		if c.err != "" {
@@ -42,7 +45,7 @@ func TestParseWhen(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || w.latest != c.latest || uint64(w.sequence) != c.seq || !w.time.Equal(c.at) {
+		if err != nil || w.latest != c.latest || uint64(w.sequence) != c.seq || w.Bookmark() != c.bookmark || !w.time.Equal(c.at) {
 			t.Errorf("ParseWhen(%q) = %+v, %v", c.text, w, err)
 		}
 	}

@@ -10,16 +10,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"tlog"
+	"tlog/bookmark"
 	"tlog/player"
 )
 
 func (t *tool) lsCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "ls",
+	all := false
+	c := &cobra.Command{
+		Use:   "ls [--all]",
 		Short: "list the vdisks of a pool",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return t.ls(cmd.Context(), cmd.OutOrStdout()) },
+		RunE:  func(cmd *cobra.Command, _ []string) error { return t.ls(cmd.Context(), all, cmd.OutOrStdout()) },
 	}
+	c.Flags().BoolVar(&all, "all", false, "the log of the pool's bookmarks too")
+	return c
 }
 
 // entry is one vdisk as ls --json shows it.
@@ -33,7 +37,7 @@ type entry struct {
 	Error     string     `json:"error,omitempty"`
 }
 
-func (t *tool) ls(ctx context.Context, out io.Writer) error {
+func (t *tool) ls(ctx context.Context, all bool, out io.Writer) error {
 	o, err := t.storage.OpenReader(ctx, t.log, false)
 	if err != nil {
 		return err
@@ -48,6 +52,9 @@ func (t *tool) ls(ctx context.Context, out io.Writer) error {
 	}
 	var failed error
 	for _, e := range list {
+		if e.Name == bookmark.Vdisk && !all {
+			continue
+		}
 		failed = errors.Join(failed, e.Err)
 		if err := t.lsEntry(out, w, e); err != nil {
 			return err

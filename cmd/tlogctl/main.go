@@ -23,8 +23,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal is not caught
 	err := command().ExecuteContext(ctx)
+	stop()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "tlogctl: %v\n", err)
 	}
@@ -56,7 +57,7 @@ func command() *cobra.Command {
 	t.storage.Register(root.PersistentFlags(), false)
 	root.PersistentFlags().BoolVar(&t.json, "json", false, "one JSON object a line on standard output")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return storage.Usage(err) })
-	root.AddCommand(t.restoreCommand(), t.lsCommand(), t.infoCommand(), t.verifyCommand(), t.scrubCommand(), t.repairCommand(), t.dumpCommand(), t.storesCommand(), t.keyCommand(), t.benchCommand(), t.benchLoadCommand())
+	root.AddCommand(t.restoreCommand(), t.lsCommand(), t.infoCommand(), t.importCommand(), t.bookmarkCommand(), t.verifyCommand(), t.scrubCommand(), t.repairCommand(), t.dumpCommand(), t.storesCommand(), t.keyCommand(), t.benchCommand(), t.benchLoadCommand())
 	checkArgs(root)
 	return root
 }

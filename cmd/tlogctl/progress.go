@@ -26,6 +26,8 @@ type progress struct {
 	begin time.Time
 	told  time.Time
 	bytes int64
+
+	bytesDone bool // what is counted is bytes of a disk, not positions of a log
 }
 
 func newProgress(verb string, out *os.File) *progress {
@@ -66,8 +68,12 @@ func (p *progress) line(s player.Progress, now time.Time) {
 	if s.Done > 0 {
 		eta = time.Duration(float64(now.Sub(p.begin)) / float64(s.Done) * float64(s.Total-s.Done)).Round(time.Second)
 	}
+	at := fmt.Sprintf("position %d of %d", s.Done, s.Total)
+	if p.bytesDone {
+		at = fmt.Sprintf("%s of %s", humanize.IBytes(uint64(s.Done)), humanize.IBytes(uint64(s.Total)))
+	}
 	var w io.Writer = p.out
-	fmt.Fprintf(w, "tlogctl: %s: position %d of %d, %s, eta %v\n", p.verb, s.Done, s.Total, p.rate(now), eta)
+	fmt.Fprintf(w, "tlogctl: %s: %s, %s, eta %v\n", p.verb, at, p.rate(now), eta)
 }
 
 func (p *progress) rate(now time.Time) string {

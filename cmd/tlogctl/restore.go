@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tlog"
+	"tlog/bookmark"
 	"tlog/cmd/internal/storage"
 	"tlog/internal/failpoint"
 	"tlog/player"
@@ -30,7 +31,7 @@ func (t *tool) restoreCommand() *cobra.Command {
 		Use:   "restore VDISK --to FILE [--at WHEN]",
 		Short: "rebuild the disk of a moment as a raw, sparse image",
 		Long: "Rebuilds a disk as it was at WHEN, from its log alone, into a raw, sparse file.\n" +
-			"WHEN = latest | seq:N | RFC 3339 time with zone | -5m (before now).\n" +
+			"WHEN = latest | seq:N | RFC 3339 time with zone | -5m (before now) | bookmark:NAME.\n" +
 			"The file is written beside its name and renamed when it is whole.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -60,6 +61,9 @@ func (t *tool) restore(ctx context.Context, o restoreOptions, out io.Writer) err
 		return err
 	}
 	defer closing()
+	if when, err = bookmark.Resolve(ctx, l, when); err != nil {
+		return err
+	}
 	p, err := l.Resolve(ctx, when)
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ const stateDir = "tlog-state"
 // serve is the command line of one live disk.
 type serve struct {
 	vdisk    tlog.VdiskID
-	size     size
+	size     storage.Size
 	servers  []string
 	base     string
 	takeover bool

@@ -19,7 +19,7 @@ func TestSize(t *testing.T) {
 		"512": 512, "1K": 1 << 10, "64M": 64 << 20, "10G": 10 << 30, "10g": 10 << 30, "2T": 2 << 40, "10GiB": 10 << 30,
 		"": 0, "0": 0, "-1": 0, "G": 0, "1GB": 0, "1.5G": 0, "10X": 0, "1GG": 0, "1iB": 0, "9000P": 0, "99999999999999999999": 0, "1 G": 0,
 	} {
-		var s size
+		var s storage.Size
 		err := s.Set(text)
 		if (err == nil) != (want > 0) || int64(s) != want {
 			t.Errorf("%q: %d, %v; want %d", text, s, err, want)

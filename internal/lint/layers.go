@@ -29,6 +29,7 @@ var layers = map[string]int{
 	"player/index":        1,
 	"player":              4,
 	"vdisk":               5,
+	"bookmark":            5,
 	"cmd/internal/*":      6,
 	"cmd/*":               7,
 	"internal/alloctest":  0,
@@ -42,9 +43,10 @@ var layers = map[string]int{
 }
 
 // sameLayer are the imports within a layer that are meant: the memory store is
-// a Redis in the process.
+// a Redis in the process, and a tool's session is opened on a storage.
 var sameLayer = map[[2]string]bool{
-	{"stor/memory", "stor/redis"}: true,
+	{"stor/memory", "stor/redis"}:                   true,
+	{"cmd/internal/attach", "cmd/internal/storage"}: true,
 }
 
 // homes says in which directories (and below) a foreign library may be used.

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"tlog"
+	"tlog/client"
 	"tlog/crypto"
 	"tlog/stor"
 	"tlog/stor/file"
@@ -50,8 +51,10 @@ func ExitCode(err error) int {
 		return ExitUsage
 	case errors.As(err, &config), errors.Is(err, crypto.ErrWrongKey), errors.Is(err, stor.ErrConfig), errors.Is(err, file.ErrLocked):
 		return ExitConfig
-	case errors.Is(err, stor.ErrFenced):
+	case errors.Is(err, stor.ErrFenced), errors.Is(err, client.ErrFenced), errors.Is(err, client.ErrDenied):
 		return ExitFenced
+	case errors.Is(err, client.ErrNotFlushed):
+		return ExitNotFlushed
 	case tlog.ClassOf(err) == tlog.Corrupt:
 		return ExitIntegrity
 	case tlog.ClassOf(err) == tlog.Unavailable, errors.As(err, &answer), errors.Is(err, stor.ErrEmpty):

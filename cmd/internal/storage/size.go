@@ -1,4 +1,4 @@
-package main
+package storage
 
 import (
 	"fmt"
@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// size is a number of bytes, written as 1048576, 1024K, 1M or 1MiB: as for
+// Size is a number of bytes, written as 1048576, 1024K, 1M or 1MiB: as for
 // qemu and nbdkit, K, M, G, T and P are powers of 1024.
-type size int64
+type Size int64
 
 // Set implements pflag.Value.
-func (s *size) Set(text string) error {
+func (s *Size) Set(text string) error {
 	digits := strings.TrimRight(strings.TrimSuffix(text, "iB"), "KMGTPkmgtp")
 	unit := strings.TrimSuffix(text[len(digits):], "iB")
 	n, err := strconv.ParseInt(digits, 10, 64)
@@ -23,12 +23,12 @@ func (s *size) Set(text string) error {
 	if err != nil || n <= 0 || len(unit) > 1 || unit == "" && digits != text || n > math.MaxInt64>>shift {
 		return fmt.Errorf("want a size in bytes, or with K, M, G or T, as 10G")
 	}
-	*s = size(n << shift)
+	*s = Size(n << shift)
 	return nil
 }
 
 // String implements pflag.Value.
-func (s *size) String() string { return strconv.FormatInt(int64(*s), 10) }
+func (s *Size) String() string { return strconv.FormatInt(int64(*s), 10) }
 
 // Type implements pflag.Value.
-func (s *size) Type() string { return "SIZE" }
+func (s *Size) Type() string { return "SIZE" }
