@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"tlog"
@@ -133,8 +134,8 @@ func TestBestEffort(t *testing.T) {
 				fill = 0
 			}
 			_, err := restore(t.Context(), newTarget(t, fill), player.RestoreOptions{Fresh: fresh})
-			if want := fmt.Sprintf("position %d", head-3); tlog.ClassOf(err) != tlog.Corrupt || !bytes.Contains([]byte(err.Error()), []byte(want)) {
-				t.Errorf("%s: %v, want one of %s", name, err, want)
+			if tlog.ClassOf(err) != tlog.Corrupt || !namesOne(err, lost) {
+				t.Errorf("%s: %v, want one that names a lost position", name, err)
 			}
 			g := newTarget(t, fill)
 			report, err := restore(t.Context(), g, player.RestoreOptions{Fresh: fresh, BestEffort: true})
@@ -144,6 +145,17 @@ func TestBestEffort(t *testing.T) {
 			compareEffort(t, name, g.b, m.disk, report, lost)
 		}
 	}
+}
+
+// namesOne reports whether err names one of positions; which of them a restore
+// needs first depends on how the records fell into positions.
+func namesOne(err error, positions map[tlog.Position]bool) bool {
+	for p := range positions {
+		if strings.Contains(err.Error(), fmt.Sprintf("position %d:", p)) {
+			return true
+		}
+	}
+	return false
 }
 
 func compareEffort(t *testing.T, name string, got, want []byte, r *player.Report, lost map[tlog.Position]bool) {
