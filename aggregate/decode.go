@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"unsafe"
 
 	"github.com/klauspost/compress/s2"
 
@@ -20,6 +21,23 @@ type Aggregation struct {
 	Prelude schema.Prelude
 	Records []tlog.Record
 	Chain   tlog.Hash // after the last record
+
+	plain []byte // the payload, unpacked; what DataAt counts in
+}
+
+// DataAt is where the data of a record of a.Records begins in the payload, in
+// bytes. It is −1 where the payload was compressed, or has no such bytes in one
+// piece: then the record cannot be read by itself (crypto.DataKey.Peek).
+func (a *Aggregation) DataAt(r *tlog.Record) int {
+	if a.Header.Compression != crypto.CompressNone || len(r.Data) == 0 {
+		return -1
+	}
+	// The data is part of the payload's memory, unless the encoding was odd.
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(r.Data))) - uintptr(unsafe.Pointer(unsafe.SliceData(a.plain)))
+	if at >= uintptr(len(a.plain)) || len(r.Data) > len(a.plain)-int(at) {
+		return -1
+	}
+	return int(at)
 }
 
 // Decoder decodes one aggregation after the other in the same memory: what
@@ -48,6 +66,7 @@ func (d *Decoder) Decode(key *crypto.DataKey, vdisk tlog.UUID, pos tlog.Position
 	plain, err := d.unpack(&s.Header, payload)
 	if err == nil {
 		a.Records = d.records[:0]
+		a.plain = plain
 		err = a.decode(plain)
 		d.records = a.Records
 	}

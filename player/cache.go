@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 
@@ -14,7 +15,8 @@ import (
 // cache holds decoded positions of a Past for reads in any order.
 //
 //	read ─→ get: there ──────────────────→ copy ─→ put
-//	         └─→ not there: load, once ─→ ┘
+//	 │        └─→ not there: load, once ─→ ┘
+//	 └─→ peek: of a position of which little is read, records by themselves
 //
 // Its memory is bounded by the log's Config.Memory, and its loads by Readers. A
 // position in use is never dropped, so a few more than fit may be there.
@@ -27,7 +29,8 @@ type cache struct {
 
 	mu      sync.Mutex
 	entries map[uint32]*entry
-	used    []*entry // not in use, the longest unused first
+	peeks   map[uint32]uint32 // records of a position that were read by themselves
+	used    []*entry          // not in use, the longest unused first
 	free    []*room
 	bytes   int
 }
@@ -45,7 +48,7 @@ type entry struct {
 var errClosed = errors.New("the moment was closed")
 
 func newCache(p *Past) *cache {
-	c := &cache{past: p, load: make(chan struct{}, p.log.readers), entries: map[uint32]*entry{}}
+	c := &cache{past: p, load: make(chan struct{}, p.log.readers), entries: map[uint32]*entry{}, peeks: map[uint32]uint32{}}
 	c.ctx, c.stop = context.WithCancelCause(context.Background())
 	return c
 }
@@ -63,7 +66,10 @@ func (c *cache) read(ctx context.Context, segments []uint32, b []byte, off uint6
 	// Each position once, as many on their way as may be while one is waited for.
 	mine := slices.Clone(segments)
 	slices.Sort(mine)
-	groups := c.groups(mine)
+	groups, err := c.readAlone(ctx, c.groups(mine), b, off)
+	if err != nil {
+		return err
+	}
 	for i, ahead := 0, 1; i < len(groups); i++ {
 		for ; ahead < min(len(groups), i+cap(c.load)); ahead++ {
 			c.put(c.get(c.at(groups[ahead][0])))
@@ -83,7 +89,7 @@ func (c *cache) read(ctx context.Context, segments []uint32, b []byte, off uint6
 	return nil
 }
 
-func (c *cache) at(n uint32) uint32 { return c.past.segments[n].at }
+func (c *cache) at(n uint32) uint32 { return c.past.records[c.past.segments[n].rec].at }
 
 // groups groups segments by position.
 func (c *cache) groups(segments []uint32) [][]uint32 {
@@ -97,6 +103,69 @@ func (c *cache) groups(segments []uint32) [][]uint32 {
 		segments = segments[n:]
 	}
 	return groups
+}
+
+// readAlone reads what is better read record by record, and returns the rest.
+func (c *cache) readAlone(ctx context.Context, groups [][]uint32, b []byte, off uint64) (rest [][]uint32, err error) {
+	var alone [][]uint32
+	for _, g := range groups {
+		if c.peekable(g) {
+			alone = append(alone, g)
+		} else {
+			rest = append(rest, g)
+		}
+	}
+	var mu sync.Mutex // of rest
+	err = abreast(min(len(alone), cap(c.load)), len(alone), func(i int) error {
+		if err := c.peek(ctx, alone[i], b, off); err != nil {
+			mu.Lock()
+			rest = append(rest, alone[i])
+			mu.Unlock()
+		}
+		return context.Cause(ctx)
+	})
+	return rest, err
+}
+
+// peekable reports whether a group's records are read by themselves: the
+// position is not there, and too little of it was read that way so far.
+func (c *cache) peekable(group []uint32) bool {
+	at := c.at(group[0])
+	l := &c.past.living[at]
+	records, bytes, last := 0, int64(0), uint32(math.MaxUint32)
+	for _, n := range group {
+		if rec := c.past.segments[n].rec; rec != last {
+			last = rec
+			records++
+			bytes += int64(c.past.records[rec].size)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.entries[at] != nil {
+		return false
+	}
+	if !l.alone(records+int(c.peeks[at]), bytes) {
+		delete(c.peeks, at)
+		return false
+	}
+	c.peeks[at] += uint32(records)
+	return true
+}
+
+// peek reads the records of a group by themselves.
+func (c *cache) peek(ctx context.Context, group []uint32, b []byte, off uint64) error {
+	p := c.past
+	for _, n := range group {
+		s := &p.segments[n]
+		r := &p.records[s.rec]
+		data := make([]byte, r.size)
+		if err := p.peek(ctx, r, data); err != nil {
+			return err
+		}
+		overlap(data[s.from-r.off:][:s.n], s.from, b, off)
+	}
+	return nil
 }
 
 // get is a position in use, there or on its way; put ends the use.
@@ -192,13 +261,14 @@ func (p *Past) same(at int, a *aggregate.Aggregation) error {
 
 // data is the bytes of a segment in its decoded position.
 func (p *Past) data(s *segment, a *aggregate.Aggregation) ([]byte, error) {
-	if int(s.rec) < len(a.Records) {
-		r := &a.Records[s.rec]
+	rec := &p.records[s.rec]
+	if int(rec.ordinal) < len(a.Records) {
+		r := &a.Records[rec.ordinal]
 		if r.Operation == tlog.OpWrite && s.from >= r.Offset && s.end() <= r.End() {
 			return r.Data[s.from-r.Offset : s.end()-r.Offset], nil
 		}
 	}
-	return nil, tlog.Corruptf("player: vdisk %s: record %d of position %d is not what the index says", p.log.info.Vdisk, s.rec, p.living[s.at].pos)
+	return nil, tlog.Corruptf("player: vdisk %s: record %d of position %d is not what the index says", p.log.info.Vdisk, rec.ordinal, p.living[rec.at].pos)
 }
 
 // copy fills of b, the disk's bytes from off, what segment n has.
@@ -208,11 +278,16 @@ func (p *Past) copy(n uint32, a *aggregate.Aggregation, b []byte, off uint64) er
 	if err != nil {
 		return fmt.Errorf("read at byte %d: %w", off, err)
 	}
-	if s.from < off {
-		data = data[off-s.from:]
-		copy(b, data)
-		return nil
-	}
-	copy(b[s.from-off:], data)
+	overlap(data, s.from, b, off)
 	return nil
+}
+
+// overlap copies data, the disk's bytes from `from` on, to where it overlaps b, its
+// bytes from off on.
+func overlap(data []byte, from uint64, b []byte, off uint64) {
+	if from < off {
+		copy(b, data[off-from:])
+		return
+	}
+	copy(b[from-off:], data)
 }

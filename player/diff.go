@@ -29,7 +29,8 @@ func (w *walker) at(off uint64) (version, uint64) {
 			return version{}, s.from
 		}
 		if s.end() > off {
-			return version{p.living[s.at].pos, s.rec}, s.end()
+			r := &p.records[s.rec]
+			return version{p.living[r.at].pos, r.ordinal}, s.end()
 		}
 	}
 	return version{}, math.MaxUint64
@@ -90,10 +91,11 @@ func (p *Past) Reads(piece int64) (stored int64) {
 	last := make([]int64, len(p.living)) // the piece, from 1, that a position was read for
 	for _, n := range p.byOffset {
 		s := &p.segments[n]
+		at := p.records[s.rec].at
 		for i := int64(s.from) / piece; i <= int64(s.end()-1)/piece; i++ {
-			if last[s.at] != i+1 {
-				last[s.at] = i + 1
-				stored += int64(p.living[s.at].stored)
+			if last[at] != i+1 {
+				last[at] = i + 1
+				stored += int64(p.living[at].stored)
 			}
 		}
 	}

@@ -24,7 +24,7 @@ func (p *Past) Each(ctx context.Context, want func(off, n int64) bool, fn func(o
 			if want != nil && !want(int64(s.from), int64(s.n)) {
 				continue
 			}
-			data, err := p.data(s, it.dec.agg)
+			data, err := p.bytes(s, it)
 			if err != nil {
 				return err
 			}
@@ -39,17 +39,9 @@ func (p *Past) Each(ctx context.Context, want func(off, n int64) bool, fn func(o
 // each reads the living positions from a place in living on of which something
 // is wanted, and calls fn with each and its place. An item may have an error.
 func (p *Past) each(ctx context.Context, from int, want func(off, n int64) bool, fn func(*item, int) error) error {
-	at := map[tlog.Position]int{}
-	always := func(tlog.Position) bool { return true }
-	for it := range p.log.fetch(ctx, p.wanted(from, want, at), always) {
-		n := at[it.pos]
-		delete(at, it.pos)
-		if it.err == nil {
-			if err := p.same(n, it.dec.agg); err != nil {
-				return err
-			}
-		}
-		if err := fn(it, n); err != nil {
+	load := func(tlog.Position) func(context.Context, *item) { return p.load }
+	for it := range p.log.fetchBy(ctx, p.wanted(from, want), load) {
+		if err := fn(it, p.below(it.pos+1)); err != nil {
 			return err
 		}
 	}
@@ -64,16 +56,12 @@ func (p *Past) below(pos tlog.Position) int {
 	return sort.Search(len(p.living), func(i int) bool { return p.living[i].pos < pos })
 }
 
-// wanted is the living positions of which something is wanted; at gets their
-// places. A fetch asks for the next one on the goroutine that consumes.
-func (p *Past) wanted(from int, want func(off, n int64) bool, at map[tlog.Position]int) iter.Seq[tlog.Position] {
+// wanted is the living positions of which something is wanted. A fetch asks for
+// the next one on the goroutine that consumes.
+func (p *Past) wanted(from int, want func(off, n int64) bool) iter.Seq[tlog.Position] {
 	return func(yield func(tlog.Position) bool) {
 		for n := from; n < len(p.living); n++ {
-			if !p.wants(n, want) {
-				continue
-			}
-			at[p.living[n].pos] = n
-			if !yield(p.living[n].pos) {
+			if p.wants(n, want) && !yield(p.living[n].pos) {
 				return
 			}
 		}
@@ -96,7 +84,7 @@ func (p *Past) wants(n int, want func(off, n int64) bool) bool {
 func (r *restore) live(p *Past, it *item, at int) error {
 	segments := p.of(at)
 	for i := range segments {
-		data, err := p.data(&segments[i], it.dec.agg)
+		data, err := p.bytes(&segments[i], it)
 		if err != nil {
 			return err
 		}
@@ -107,7 +95,9 @@ func (r *restore) live(p *Past, it *item, at int) error {
 			r.report.Records++
 		}
 	}
-	r.report.add(it.dec.damaged)
+	if it.dec != nil {
+		r.report.add(it.dec.damaged)
+	}
 	return nil
 }
 

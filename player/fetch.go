@@ -14,6 +14,7 @@ type item struct {
 	room  *room          // what dec lies in
 	head  *crypto.Stored // when only the header was asked for
 	dec   *decoded       // else
+	alone [][]byte       // or, of a Past, the data of the position's live records
 	err   error
 	ready chan struct{}
 }
@@ -28,6 +29,17 @@ type item struct {
 // used again. A position that cannot be read is an item with an error, and those
 // behind it follow. Leaving the loop early ends the reads before fetch returns.
 func (l *Log) fetch(ctx context.Context, positions iter.Seq[tlog.Position], wantData func(tlog.Position) bool) iter.Seq[*item] {
+	return l.fetchBy(ctx, positions, func(pos tlog.Position) func(context.Context, *item) {
+		if wantData(pos) {
+			return l.loadData
+		}
+		return l.loadHead
+	})
+}
+
+// fetchBy is fetch with what loads an item, which is asked for when its read
+// begins.
+func (l *Log) fetchBy(ctx context.Context, positions iter.Seq[tlog.Position], loader func(tlog.Position) func(context.Context, *item)) iter.Seq[*item] {
 	return func(yield func(*item) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		q := queue{log: l, largest: firstRoom}
@@ -45,7 +57,7 @@ func (l *Log) fetch(ctx context.Context, positions iter.Seq[tlog.Position], want
 			}
 			it := &item{pos: pos, room: q.room(), ready: make(chan struct{})}
 			q.items = append(q.items, it)
-			go l.load(ctx, it, wantData(pos))
+			go it.load(ctx, loader(pos))
 		}
 		for len(q.items) > 0 {
 			if !q.pop(yield) {
@@ -98,16 +110,20 @@ func (q *queue) pop(yield func(*item) bool) bool {
 	return true
 }
 
-func (l *Log) load(ctx context.Context, it *item, data bool) {
+func (it *item) load(ctx context.Context, by func(context.Context, *item)) {
 	defer close(it.ready)
-	if data {
-		it.dec, it.err = l.decode(ctx, it.pos, it.room)
-	} else {
-		it.head, it.err = l.header(ctx, it.pos)
-	}
+	by(ctx, it)
 	if it.err != nil && ctx.Err() != nil {
 		it.err = context.Cause(ctx) // the shards are there: nobody waited for them
 	}
+}
+
+func (l *Log) loadData(ctx context.Context, it *item) {
+	it.dec, it.err = l.decode(ctx, it.pos, it.room)
+}
+
+func (l *Log) loadHead(ctx context.Context, it *item) {
+	it.head, it.err = l.header(ctx, it.pos)
 }
 
 // upwards and downwards are the positions from…to in either order.

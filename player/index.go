@@ -7,6 +7,7 @@ import (
 
 	"tlog"
 	"tlog/aggregate"
+	"tlog/crypto"
 	"tlog/player/index"
 )
 
@@ -171,10 +172,9 @@ func (ix *Index) readAfter(ctx context.Context, from tlog.Position, chain *links
 			return err
 		}
 		a := it.dec.agg
-		records = appendRecords(records[:0], a)
-		err := ix.file.Add(index.Position{Position: it.pos, Digest: a.Digest, First: a.Header.First,
-			Count: a.Header.Count, Stored: a.Header.StoredLength}, records)
-		if err != nil {
+		at := index.Position{Position: it.pos, Digest: a.Digest, First: a.Header.First, Count: a.Header.Count, Stored: a.Header.StoredLength}
+		records, at.Layout = appendRecords(records[:0], a)
+		if err := ix.file.Add(at, records); err != nil {
 			return err
 		}
 		bytes += int64(a.Header.StoredLength)
@@ -185,12 +185,30 @@ func (ix *Index) readAfter(ctx context.Context, from tlog.Position, chain *links
 	return context.Cause(ctx)
 }
 
-func appendRecords(dst []index.Record, a *aggregate.Aggregation) []index.Record {
+// appendRecords appends what an index keeps of an aggregation's records; of
+// those that cannot all be read by themselves the layout says so.
+func appendRecords(dst []index.Record, a *aggregate.Aggregation) ([]index.Record, index.Layout) {
+	h := &a.Header
+	layout := index.Layout{Salt: h.Salt, Head: uint16(crypto.BodyAt(h)), K: h.K, Hash: a.Prelude.Hash}
+	from := len(dst)
 	for i := range a.Records {
 		r := &a.Records[i]
-		dst = append(dst, index.Record{Offset: r.Offset, Time: r.Timestamp, Group: r.Group, Size: r.Size, Operation: r.Operation})
+		to := index.Record{Offset: r.Offset, Time: r.Timestamp, Group: r.Group, Size: r.Size, Operation: r.Operation}
+		if r.Operation == tlog.OpWrite {
+			at := a.DataAt(r)
+			if at < 0 {
+				layout = index.Layout{}
+			}
+			to.At, to.Sum = uint32(at), index.Sum(r.Hash[:])
+		}
+		dst = append(dst, to)
 	}
-	return dst
+	if layout.K == 0 {
+		for i := range dst[from:] {
+			dst[from+i].At, dst[from+i].Sum = 0, index.Sum{}
+		}
+	}
+	return dst, layout
 }
 
 // Up calls fn with the records after `after` up to and including `to`, in

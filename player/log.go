@@ -164,9 +164,10 @@ func recordTime(ns uint64) time.Time {
 type room struct {
 	read    stor.Memory
 	decoder aggregate.Decoder
+	alone   []byte // records that were read by themselves
 }
 
-func (r *room) size() int { return r.read.Size() + r.decoder.Size() }
+func (r *room) size() int { return r.read.Size() + r.decoder.Size() + cap(r.alone) }
 
 // decoded is one position, read and decoded. It lies in a room, until that is
 // used again.

@@ -14,9 +14,9 @@ import (
 // Past is the content of a disk at one moment: a map from the bytes of the disk
 // to the records that wrote them last, and what reads those.
 //
-// It takes 28 bytes of memory for each extent that is alive (a record, or the
-// part of one that no later record covers), 48 for each position that has one,
-// and what Config.Memory says. A Past is safe for concurrent use.
+// It takes 20 bytes of memory for each extent that is alive, 40 for each record
+// that has one, about 100 for each position, and what Config.Memory says. A Past
+// is safe for concurrent use.
 type Past struct {
 	log   *Log
 	point Point
@@ -24,6 +24,7 @@ type Past struct {
 
 	segments []segment // newest record first
 	byOffset []uint32  // the same, by offset
+	records  []alive   // newest first
 	living   []living  // positions with live extents, newest first
 	live     uint64    // bytes of all segments
 
@@ -34,18 +35,29 @@ type Past struct {
 type segment struct {
 	from uint64 // offset on the disk
 	n    uint32 // bytes
-	rec  uint32 // its record's place in the position
-	at   uint32 // its position's place in living
+	rec  uint32 // its record's place in records
 }
 
 func (s *segment) end() uint64 { return s.from + uint64(s.n) }
+
+// alive is a record that has segments.
+type alive struct {
+	off     uint64 // on the disk
+	size    uint32 // bytes
+	ordinal uint32 // in its position
+	at      uint32 // its position's place in living
+	data    uint32 // where its data lies in the payload, if it can be read by itself
+	sum     index.Sum
+}
 
 // living is a position that has segments.
 type living struct {
 	pos    tlog.Position
 	digest tlog.Hash
+	layout index.Layout
 	stored uint32 // bytes
 	first  uint32 // its first segment; the last is before the next one's first
+	record uint32 // its first record; likewise
 }
 
 // Past maps the disk as of p, which Resolve or the index found. It reads the
@@ -104,8 +116,9 @@ func (m *mapping) add(s tlog.Sequence, r *index.Record, at *index.Position) bool
 	m.gaps = m.done.add(span{r.Offset, end}, m.gaps[:0])
 	if r.Operation == tlog.OpWrite && len(m.gaps) > 0 {
 		m.position(at)
+		p.records = append(p.records, alive{off: r.Offset, size: r.Size, ordinal: uint32(s - at.First), at: uint32(len(p.living) - 1), data: r.At, sum: r.Sum})
 		for _, g := range m.gaps {
-			p.segments = append(p.segments, segment{from: g.from, n: uint32(g.to - g.from), rec: uint32(s - at.First), at: uint32(len(p.living) - 1)})
+			p.segments = append(p.segments, segment{from: g.from, n: uint32(g.to - g.from), rec: uint32(len(p.records) - 1)})
 			p.live += g.to - g.from
 		}
 		if len(p.segments) > math.MaxUint32-2*len(m.gaps) {
@@ -122,7 +135,8 @@ func (m *mapping) position(at *index.Position) {
 	if n := len(p.living); n > 0 && p.living[n-1].pos == at.Position {
 		return
 	}
-	p.living = append(p.living, living{pos: at.Position, digest: at.Digest, stored: at.Stored, first: uint32(len(p.segments))})
+	p.living = append(p.living, living{pos: at.Position, digest: at.Digest, layout: at.Layout, stored: at.Stored,
+		first: uint32(len(p.segments)), record: uint32(len(p.records))})
 }
 
 // of is the segments of a living position.
@@ -132,6 +146,15 @@ func (p *Past) of(at int) []segment {
 		end = p.living[at+1].first
 	}
 	return p.segments[p.living[at].first:end]
+}
+
+// recordsOf is the records of a living position.
+func (p *Past) recordsOf(at int) []alive {
+	end := uint32(len(p.records))
+	if at+1 < len(p.living) {
+		end = p.living[at+1].record
+	}
+	return p.records[p.living[at].record:end]
 }
 
 // Point is the moment.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 
@@ -34,9 +35,14 @@ func BenchmarkPast(b *testing.B) {
 	for n := range records / perPosition {
 		for i := range list {
 			at := n*perPosition + i
-			list[i] = index.Record{Offset: rng.Uint64N(size) &^ 4095, Size: 4096, Operation: tlog.OpWrite, Time: uint64(at)*13_000 + rng.Uint64N(10_000)}
+			list[i] = index.Record{Offset: rng.Uint64N(size) &^ 4095, Size: 4096, Operation: tlog.OpWrite, Time: uint64(at)*13_000 + rng.Uint64N(10_000),
+				At: uint32(40_000 + i*4136)}
+			binary.LittleEndian.PutUint64(list[i].Sum[:], rng.Uint64())
+			binary.LittleEndian.PutUint64(list[i].Sum[8:], rng.Uint64())
 		}
-		p := index.Position{Position: tlog.Position(n + 1), First: tlog.Sequence(n*perPosition + 1), Count: perPosition, Stored: 1 << 20, Digest: tlog.Hash{byte(n), byte(n >> 8), byte(n >> 16), 1}}
+		p := index.Position{Position: tlog.Position(n + 1), First: tlog.Sequence(n*perPosition + 1), Count: perPosition, Stored: 1 << 20, Digest: tlog.Hash{byte(n), byte(n >> 8), byte(n >> 16), 1},
+			Layout: index.Layout{Head: 424, K: 4, Hash: tlog.HashBlake2b}}
+		binary.LittleEndian.PutUint64(p.Salt[:], rng.Uint64())
 		if err := file.Add(p, list); err != nil {
 			b.Fatal(err)
 		}

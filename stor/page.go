@@ -14,7 +14,7 @@ import (
 
 const (
 	pageSize   = 1024 // positions
-	pagesKept  = 8
+	pagesKept  = 64   // 80 KiB each
 	indexNone  = -1
 	indexMaybe = -2 // the server did not say
 )

@@ -39,14 +39,24 @@
 // The body is sealed with crypto.DataKey.IndexCipher, the frame's 144 bytes its
 // additional data, and inside compressed with S2 as one block:
 //
-//	  32 each position's chain digest
-//	   4 each position's records
-//	   4 each position's stored length, in bytes
+//	each position:
+//	  32 chain digest
+//	  32 salt
+//	   4 records
+//	   4 stored length, in bytes
+//	   2 bytes of a stored shard before its body
+//	   1 k; 0: its records cannot be read by themselves
+//	   1 record hash algorithm
 //	   1 unit: sizes and offsets below are multiples of 1 << unit
-//	5 × 4 lengths of the five columns, which follow in this order:
+//	7 × 4 lengths of the seven columns, which follow in this order:
 //	     operations, a byte each
 //	     sizes, uvarint
 //	     offsets, signed varint: from the end of the record before; none of flush marks
 //	     times, uvarint: from the record before; the first from the frame's first time
 //	     group stamps, signed varint: from the record before; the first from zero
+//	     places in the payload, signed varint: from the end of the record before
+//	     sums, the first 16 bytes of record hashes
+//
+// The last two columns have the writes of those positions whose k is not 0: what
+// it takes to read such a record by itself and to know that it is the one.
 package index

@@ -52,6 +52,10 @@ type log struct {
 func (l *log) add(x *index.File, rng *rand.Rand, n int) error {
 	p := index.Position{Position: tlog.Position(len(l.positions) + 1), First: tlog.Sequence(len(l.records) + 1), Count: uint32(n), Stored: rng.Uint32()}
 	binary.LittleEndian.PutUint64(p.Digest[:], rng.Uint64())
+	if rng.IntN(3) > 0 {
+		p.Layout = index.Layout{Salt: [32]byte{byte(rng.Uint32())}, Head: uint16(rng.Uint32()), K: 4, Hash: tlog.HashAlgorithm(1 + rng.IntN(2))}
+	}
+	at := 100 + rng.Uint32N(100)
 	var records []index.Record
 	for range n {
 		r := index.Record{Offset: rng.Uint64N(1<<40) &^ 511, Size: uint32(1+rng.IntN(1<<13)) << 9, Operation: tlog.Operation(1 + rng.IntN(4)), Time: 5}
@@ -66,6 +70,10 @@ func (l *log) add(x *index.File, rng *rand.Rand, n int) error {
 		}
 		if r.Operation == tlog.OpFlush {
 			r.Offset, r.Size = 0, 0
+		}
+		if p.K > 0 && r.Operation == tlog.OpWrite {
+			r.At, r.Sum = at, index.Sum{byte(rng.Uint32()), 15: byte(rng.Uint32())}
+			at += r.Size + rng.Uint32N(2)*40
 		}
 		records, l.records = append(records, r), append(l.records, r)
 	}

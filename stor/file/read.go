@@ -222,7 +222,7 @@ func frameOf(r *frameReader, vdisk tlog.UUID, h held) (found, error) {
 // them checks the shard's own digest. Of a damaged server a position that is
 // not found is an error of class tlog.Corrupt, not ErrAbsent.
 func (s *Server) Shard(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, limit int) ([]byte, error) {
-	return within(ctx, s, func() ([]byte, error) { return s.shard(vdisk, pos, limit, nil) })
+	return within(ctx, s, func() ([]byte, error) { return s.shard(vdisk, pos, 0, limit, nil) })
 }
 
 // A Server reads shards into memory of its caller's.
@@ -230,11 +230,24 @@ var _ stor.Filler = (*Server)(nil)
 
 // Fill implements stor.Filler.
 func (s *Server) Fill(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, buf []byte) (shard, memory []byte, err error) {
-	b, err := within(ctx, s, func() ([]byte, error) { return s.shard(vdisk, pos, 0, buf) })
+	b, err := within(ctx, s, func() ([]byte, error) { return s.shard(vdisk, pos, 0, 0, buf) })
 	return b, b, err
 }
 
-func (s *Server) shard(vdisk tlog.UUID, pos tlog.Position, limit int, buf []byte) ([]byte, error) {
+// A Server reads parts of shards.
+var _ stor.Ranger = (*Server)(nil)
+
+// Range implements stor.Ranger.
+func (s *Server) Range(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, off, n int, buf []byte) ([]byte, error) {
+	b, err := within(ctx, s, func() ([]byte, error) { return s.shard(vdisk, pos, off, n, buf) })
+	if err == nil && len(b) == 0 {
+		err = fmt.Errorf("file: %s: position %d: it ends before byte %d: %w", s.name, pos, off, stor.ErrAbsent)
+	}
+	return b, err
+}
+
+// shard reads a stored shard from byte `from` on; limit > 0: so many bytes at most.
+func (s *Server) shard(vdisk tlog.UUID, pos tlog.Position, from, limit int, buf []byte) ([]byte, error) {
 	h, ok := s.find(vdisk, pos)
 	if !ok && s.readOnly {
 		if err := s.refresh(); err != nil {
@@ -250,7 +263,7 @@ func (s *Server) shard(vdisk tlog.UUID, pos tlog.Position, limit int, buf []byte
 		}
 		return nil, fmt.Errorf("file: %s: position %d: %w", s.name, pos, stor.ErrAbsent)
 	}
-	return s.readShard(vdisk, h, limit, buf)
+	return s.readShard(vdisk, h, from, limit, buf)
 }
 
 func (s *Server) find(vdisk tlog.UUID, pos tlog.Position) (held, bool) {
@@ -259,7 +272,7 @@ func (s *Server) find(vdisk tlog.UUID, pos tlog.Position) (held, bool) {
 	return s.index.find(vdisk, pos)
 }
 
-func (s *Server) readShard(vdisk tlog.UUID, h held, limit int, buf []byte) ([]byte, error) {
+func (s *Server) readShard(vdisk tlog.UUID, h held, from, limit int, buf []byte) ([]byte, error) {
 	g, err := s.use(h.place.segment)
 	if err != nil {
 		return nil, fmt.Errorf("file: %s: %w", s.name, err)
@@ -270,7 +283,7 @@ func (s *Server) readShard(vdisk tlog.UUID, h held, limit int, buf []byte) ([]by
 		s.noteDamage(err)
 		return nil, fmt.Errorf("file: %s: %w", s.name, err)
 	}
-	n := int(f.length)
+	n := max(int(f.length)-from, 0)
 	if limit > 0 {
 		n = min(n, limit)
 	}
@@ -278,7 +291,7 @@ func (s *Server) readShard(vdisk tlog.UUID, h held, limit int, buf []byte) ([]by
 		buf = make([]byte, n, n+n/16)
 	}
 	b := buf[:n]
-	got, err := g.ReadAt(b, h.place.off+frameHeaderSize)
+	got, err := g.ReadAt(b, h.place.off+frameHeaderSize+int64(from))
 	if got < n && !errors.Is(err, io.EOF) {
 		return nil, tlog.Corruptf("file: %s: position %d: %w", s.name, h.position, err)
 	}

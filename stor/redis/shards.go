@@ -131,6 +131,25 @@ func (s *Server) Shard(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, 
 	return b, nil
 }
 
+// A Server reads parts of shards.
+var _ stor.Ranger = (*Server)(nil)
+
+// Range implements stor.Ranger.
+func (s *Server) Range(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, off, n int, buf []byte) ([]byte, error) {
+	reply, err := s.ask(ctx, n+smallReply, "GETRANGE", shardKey(vdisk, pos), off, off+n-1)
+	if err != nil {
+		return nil, err
+	}
+	b, err := redis.Bytes(reply, nil)
+	if err != nil || len(b) > n {
+		return nil, s.refusal(stor.ServerError, "range: %d bytes instead of %d at most: %w", len(b), n, err)
+	}
+	if len(b) == 0 { // there is none, or it ends before
+		return nil, s.absent(vdisk, pos)
+	}
+	return append(buf[:0], b...), nil
+}
+
 func (s *Server) absent(vdisk tlog.UUID, pos tlog.Position) error {
 	return fmt.Errorf("stor/redis: %s: vdisk %v position %d: %w", s.name, vdisk, pos, stor.ErrAbsent)
 }

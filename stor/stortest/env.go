@@ -162,7 +162,32 @@ func (e *env) shard(v tlog.UUID, pos tlog.Position, limit int) []byte {
 		e.Fatalf("shard %d: %v", pos, err)
 	}
 	e.mustFill(v, pos, b, limit)
+	if limit == 0 {
+		e.mustRange(v, pos, b)
+	}
 	return b
+}
+
+// mustRange reads parts of a shard that is known: its begin, middle and end, and
+// what goes beyond it, into memory that does and does not suffice.
+func (e *env) mustRange(v tlog.UUID, pos tlog.Position, whole []byte) {
+	e.Helper()
+	r, can := e.s.(stor.Ranger)
+	if !can {
+		return
+	}
+	n := len(whole)
+	for _, part := range [][2]int{{0, 1}, {0, n}, {n / 3, n/3 + 1}, {n - 1, n}, {n / 2, n + 10}} {
+		off, end := part[0], part[1]
+		want := whole[off:min(end, n)]
+		got, err := r.Range(e.context(), v, pos, off, end-off, make([]byte, off%2*(end-off)))
+		if err != nil || !bytes.Equal(got, want) {
+			e.Fatalf("bytes %d to %d of shard %d: got %d bytes %.40q, %v, want %d bytes %.40q", off, end, pos, len(got), got, err, len(want), want)
+		}
+	}
+	if b, err := r.Range(e.context(), v, pos, n, 1, nil); err == nil {
+		e.Fatalf("the byte behind shard %d: got %d bytes", pos, len(b))
+	}
 }
 
 // mustFill reads a shard that is known, whole or not, into no memory, into too
@@ -213,6 +238,11 @@ func (e *env) mustBeAbsent(v tlog.UUID, pos tlog.Position) {
 	if f, can := e.s.(stor.Filler); can {
 		if b, _, err := f.Fill(e.context(), v, pos, make([]byte, 100)); !errors.Is(err, stor.ErrAbsent) {
 			e.Fatalf("fill of shard %d: got %d bytes, %v; want ErrAbsent", pos, len(b), err)
+		}
+	}
+	if r, can := e.s.(stor.Ranger); can {
+		if b, err := r.Range(e.context(), v, pos, 0, 10, nil); !errors.Is(err, stor.ErrAbsent) {
+			e.Fatalf("part of shard %d: got %d bytes, %v; want ErrAbsent", pos, len(b), err)
 		}
 	}
 }

@@ -1,0 +1,151 @@
+package player_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"tlog"
+	"tlog/player"
+	"tlog/stor"
+)
+
+// counted is a shard server that counts what is read of it, and may change it.
+type counted struct {
+	stor.Server
+	whole, parts *atomic.Int64
+	spoil        *atomic.Bool // parts come with a bit flipped
+}
+
+func (c counted) Fill(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, buf []byte) (shard, memory []byte, err error) {
+	c.whole.Add(1)
+	return c.Server.(stor.Filler).Fill(ctx, vdisk, pos, buf)
+}
+
+func (c counted) Range(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, off, n int, buf []byte) ([]byte, error) {
+	c.parts.Add(1)
+	b, err := c.Server.(stor.Ranger).Range(ctx, vdisk, pos, off, n, buf)
+	if err == nil && c.spoil.Load() {
+		b[len(b)/2] ^= 4
+	}
+	return b, err
+}
+
+// watched opens the log over counted servers.
+func (s *store) watched(t *testing.T) (*player.Log, counted) {
+	t.Helper()
+	c := counted{whole: new(atomic.Int64), parts: new(atomic.Int64), spoil: new(atomic.Bool)}
+	var list []stor.Server
+	for _, f := range s.servers(t, true) {
+		list = append(list, counted{f, c.whole, c.parts, c.spoil})
+	}
+	pool, err := stor.Open(t.Context(), stor.Config{Check: check}, list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := pool.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	l, err := player.Open(t.Context(), pool, s.keys, disk, player.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, c
+}
+
+// TestRecordsByThemselves reads a piece of a record of each position without
+// reading one position whole; parts that were changed are not believed.
+func TestRecordsByThemselves(t *testing.T) {
+	s := newStore(t)
+	m := s.write(t, 150, 70)
+	l, c := s.watched(t)
+	ix := openIndex(t, l, "")
+	p := resolve(t, l, "latest")
+	for _, spoil := range []bool{false, true} {
+		c.spoil.Store(spoil)
+		past := openPast(t, ix, p)
+		c.whole.Store(0)
+		c.parts.Store(0)
+		pieces := 0
+		past.Extents(0, past.Size(), func(off, n int64, data bool) bool {
+			if data && n >= 100 {
+				b := make([]byte, 50)
+				if err := past.ReadAt(t.Context(), b, off+n/2); err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(b, m.disk[off+n/2:][:50]) {
+					t.Errorf("spoiled %v: 50 bytes at %d are not the disk's", spoil, off+n/2)
+				}
+				pieces++
+			}
+			return true
+		})
+		switch parts, whole := c.parts.Load(), c.whole.Load(); {
+		case pieces < 5 || parts == 0 || !spoil && parts < int64(pieces)/2:
+			t.Errorf("spoiled %v: %d parts were read for %d pieces", spoil, parts, pieces)
+		case !spoil && whole > int64(pieces)/2:
+			t.Errorf("%d whole shards were read for %d pieces", whole, pieces)
+		case spoil && whole == 0:
+			t.Error("nothing else was read in place of what was spoiled")
+		}
+	}
+}
+
+// TestSparsePositionsAreReadByRecord overwrites a disk until its old positions
+// have a record or two that are alive: no more is read of those.
+func TestSparsePositionsAreReadByRecord(t *testing.T) {
+	s := newStore(t)
+	m := s.write(t, 600, 71)
+	l, c := s.watched(t)
+	past := openPast(t, openIndex(t, l, ""), resolve(t, l, "latest"))
+	_, _, positions := past.Need()
+	c.whole.Store(0)
+	got := make([]byte, diskSize)
+	err := past.Each(t.Context(), nil, func(off int64, data []byte) error {
+		copy(got[off:], data)
+		return nil
+	})
+	if err != nil || !bytes.Equal(got, m.disk) {
+		t.Errorf("the pieces make the model's disk: %v, %v", bytes.Equal(got, m.disk), err)
+	}
+	// Two data shards make a position.
+	if whole := c.whole.Load() / 2; c.parts.Load() == 0 || whole > int64(positions)*9/10 {
+		t.Errorf("%d of %d positions were read whole, %d parts of others", whole, positions, c.parts.Load())
+	}
+}
+
+// TestPartsAroundLosses reads by parts while servers are away or damaged.
+func TestPartsAroundLosses(t *testing.T) {
+	s := newStore(t)
+	m := s.write(t, 200, 72)
+	remove(t, s.dirs[1])
+	segments, err := filepath.Glob(filepath.Join(s.dirs[3], "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range segments {
+		if strings.Contains(filepath.Base(path), "lock") {
+			continue
+		}
+		if b, err := os.ReadFile(path); err == nil && len(b) > 100_000 {
+			for i := 20_000; i < len(b); i += 9_001 {
+				b[i] ^= 1
+			}
+			if err := os.WriteFile(path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	l := s.player(t)
+	ix := openIndex(t, l, "")
+	for _, seq := range []int{50, 120, len(m.after) - 1} {
+		comparePast(t, openPast(t, ix, resolve(t, l, fmt.Sprint("seq:", seq))), m.after[seq], fmt.Sprint("seq:", seq))
+	}
+}
