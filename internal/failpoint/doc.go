@@ -13,6 +13,8 @@
 //   - TLOG_UNDO=DIR keeps, for each file that the file store writes, what was at
 //     the places written since its last successful sync, so that power loss can
 //     be played afterwards (see Undo).
+//   - tlogserver collects its garbage before it answers /metrics?collect, so
+//     that what is said of memory there is what it keeps.
 //   - TLOG_SEGMENT_BYTES=N is the file store's segment size, so that segments
 //     end often.
 //

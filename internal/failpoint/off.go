@@ -14,6 +14,9 @@ func Here(name string) {}
 // If is a point that is passed only if passed holds.
 func If(passed bool, name string) {}
 
+// Collect collects garbage.
+func Collect() {}
+
 // SegmentBytes is the size of the file store's segments.
 func SegmentBytes(n int64) int64 { return n }
 

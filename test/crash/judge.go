@@ -134,8 +134,13 @@ func (w *world) moments(ctx context.Context, l *ledger, log *player.Log, end che
 	if err := same(ctx, log, "latest", path, end.Sequence); err != nil || end.Sequence == 0 {
 		return err
 	}
-	for range 4 {
-		s := 1 + tlog.Sequence(w.rng.Uint64N(uint64(end.Sequence)))
+	return w.past(ctx, log, path, 4)
+}
+
+// past restores so many sequences and times.
+func (w *world) past(ctx context.Context, log *player.Log, path *check.Path, n int) error {
+	for range n {
+		s := 1 + tlog.Sequence(w.rng.Uint64N(uint64(path.Len())))
 		if err := same(ctx, log, fmt.Sprintf("seq:%d", s), path, s); err != nil {
 			return err
 		}
@@ -263,6 +268,9 @@ func (w *world) restoreImage(l *ledger) error {
 		return nil
 	}
 	got, err := os.ReadFile(image)
+	if err == nil {
+		err = os.Remove(image)
+	}
 	if err != nil {
 		return err
 	}

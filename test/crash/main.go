@@ -58,6 +58,9 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == "driver" {
 		os.Exit(drive(os.Args[2]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "soak" {
+		os.Exit(soakCommand(os.Args[2:]))
+	}
 	c := &config{began: time.Now()}
 	flag.IntVar(&c.kills, "n", 60, "how many kills at least")
 	flag.Uint64Var(&c.seed, "seed", 0, "of the faults; 0: from the clock")

@@ -90,3 +90,17 @@ func TestTally(t *testing.T) {
 		t.Errorf("least %d, want 0", n)
 	}
 }
+
+// A fault whose points lag behind is drawn more often.
+func TestUrgent(t *testing.T) {
+	tally := newTally()
+	for _, p := range points {
+		tally.hits[p.name] = 4
+	}
+	tally.hits["append.fenced"] = 2
+	for by, want := range map[string]int{byZombie: 2, byServer: 1, "nobody": 1} { // of 3, the mean, rounded down
+		if got := tally.urgent([]string{by}); got != want {
+			t.Errorf("%s: %d times, want %d", by, got, want)
+		}
+	}
+}

@@ -13,6 +13,7 @@ type fault struct {
 	weight int
 	can    func(w *world) bool // nil: always
 	do     func(w *world) error
+	by     []string // whose points it tries
 }
 
 func onRedis(w *world) bool { return w.shape.redis > 0 }
@@ -22,20 +23,20 @@ func twoServers(w *world) bool {
 
 func faults() []fault {
 	return []fault{
-		{"server", 14, nil, (*world).killServer},
-		{"server at a point", 36, nil, (*world).killServerAt},
-		{"client", 8, nil, (*world).killClient},
-		{"client at a point", 12, nil, (*world).killClientAt},
-		{"client by another", 4, nil, (*world).exchangeClient},
-		{"Redis", 8, onRedis, (*world).killRedis},
-		{"power of Redis", 12, onRedis, (*world).cutRedis},
-		{"power of everything", 12, nil, (*world).cutAll},
-		{"slow Redis", 5, onRedis, (*world).slowRedis},
-		{"zombie", 6, twoServers, (*world).zombie},
-		{"zombie in a takeover", 8, twoServers, (*world).zombieInTakeover},
-		{"SIGTERM", 4, nil, (*world).terminate},
-		{"tool", 4, nil, (*world).killTool},
-		{"server lost", 6, (*world).mayLose, (*world).loseServer},
+		{"server", 14, nil, (*world).killServer, nil},
+		{"server at a point", 36, nil, (*world).killServerAt, []string{byServer}},
+		{"client", 8, nil, (*world).killClient, nil},
+		{"client at a point", 12, nil, (*world).killClientAt, []string{byDriver, byDisk}},
+		{"client by another", 4, nil, (*world).exchangeClient, nil},
+		{"Redis", 8, onRedis, (*world).killRedis, nil},
+		{"power of Redis", 12, onRedis, (*world).cutRedis, nil},
+		{"power of everything", 12, nil, (*world).cutAll, nil},
+		{"slow Redis", 5, onRedis, (*world).slowRedis, []string{byHedge, bySpare}},
+		{"zombie", 6, twoServers, (*world).zombie, []string{byZombie}},
+		{"zombie in a takeover", 8, twoServers, (*world).zombieInTakeover, nil},
+		{"SIGTERM", 4, nil, (*world).terminate, []string{byStop}},
+		{"tool", 4, nil, (*world).killTool, []string{byRestore}},
+		{"server lost", 6, (*world).mayLose, (*world).loseServer, []string{byRepair, byReload, byReplace}},
 	}
 }
 
@@ -45,6 +46,7 @@ func (w *world) strike() error {
 	sum := 0
 	for _, f := range faults() {
 		if f.can == nil || f.can(w) {
+			f.weight *= w.stats.points.urgent(f.by)
 			list = append(list, f)
 			sum += f.weight
 		}

@@ -22,6 +22,8 @@ type shape struct {
 	writers int    // drivers, each with a vdisk of its own
 	disk    bool   // fio through tlognbd besides
 	flush   int    // records of an aggregation
+	load    load   // of the drivers
+	budget  string // memory of a tlogserver; "": its default
 }
 
 func (s shape) String() string {
@@ -74,7 +76,8 @@ type world struct {
 
 	launched     atomic.Int64
 	incarnations int
-	acked        chan struct{} // capacity 1: a FlushOK was seen
+	took         func(time.Duration) // told how long each Flush took; nil: nobody asks
+	acked        chan struct{}       // capacity 1: a FlushOK was seen
 
 	mu      sync.Mutex
 	ledgers map[tlog.VdiskID]*ledger
