@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"tlog"
@@ -198,7 +199,7 @@ func (w *world) verify(l *ledger) error {
 		return err
 	}
 	for server := range damaged {
-		known := false
+		known := server == unawaited
 		for i := range w.pool.lost {
 			known = known || w.pool.name(i) == server
 		}
@@ -206,7 +207,7 @@ func (w *world) verify(l *ledger) error {
 			w.violated(fmt.Errorf("vdisk %s: verify finds shard server %q damaged, which was not harmed: %v", l.vdisk, server, damaged[server]))
 		}
 	}
-	if len(w.pool.lost) > 0 {
+	if len(w.pool.lost) > 0 || len(damaged) > 0 {
 		for _, s := range w.servers { // directories are locked, and none of them is needed any more
 			s.p.stop()
 		}
@@ -222,6 +223,10 @@ func (w *world) verify(l *ledger) error {
 	}
 	return w.restoreImage(l)
 }
+
+// unawaited stands for the servers whose shards an acknowledgement does not wait
+// for, in a pool that can do with less than all.
+const unawaited = "(not waited for)"
 
 // verifyOnce gives the reasons by server.
 func (w *world) verifyOnce(l *ledger) (map[string][]string, error) {
@@ -252,7 +257,14 @@ func (w *world) verifyOnce(l *ledger) (map[string][]string, error) {
 		w.violated(fmt.Errorf("vdisk %s: verify: %v %s\n%s", l.vdisk, err, report.Error, p.tail()))
 	}
 	damaged := map[string][]string{}
+	missing := map[uint64]int{}
 	for _, d := range report.Damaged {
+		if w.shape.least > 0 && strings.HasSuffix(d.Reason, "no such shard") {
+			d.Server = unawaited
+			if missing[d.Position]++; missing[d.Position] > dataShards+parityShards-w.shape.least+len(w.pool.lost) {
+				w.violated(fmt.Errorf("vdisk %s: %d shards of position %d are missing, and it was acknowledged", l.vdisk, missing[d.Position], d.Position))
+			}
+		}
 		if list := damaged[d.Server]; len(list) < 3 {
 			damaged[d.Server] = append(list, fmt.Sprintf("position %d: %s", d.Position, d.Reason))
 		}

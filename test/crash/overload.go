@@ -45,8 +45,8 @@ func (r *overloadReport) print(row func(what, format string, a ...any)) {
 // budget does, so that it must make clients wait.
 const (
 	overBudget  = 32 // MiB
-	overWindow  = 24 // MiB, of a client
-	overClients = 12
+	overWindow  = 8  // MiB, of a client
+	overClients = 32
 	overRatio   = 4.0 // offered to taken
 	overCalib   = 3   // clients that find what is taken
 )
@@ -216,7 +216,7 @@ func (w *world) overJudge(s *tlogServer, r *overloadReport) error {
 // In MiB.
 const (
 	overGather = 4  // batchBytes of stor/redis
-	overSlack  = 48 // stacks, buffers of connections, compression
+	overSlack  = 64 // 2 for each connection: stacks, buffers, what is checked
 )
 
 // peak is the most memory that the process has had, in MiB.

@@ -80,7 +80,7 @@ func TestSoakJudge(t *testing.T) {
 	}{
 		{"", time.Minute, func(int, *usage) {}},
 		{"", time.Minute, func(i int, u *usage) { u.heap += 300 << 10 * min(i, 1) }}, // warming up
-		{"heap grew", time.Minute, func(i int, u *usage) { u.heap += i << 20 }},
+		{"heap grew", time.Minute, func(i int, u *usage) { u.heap += i << 19 }},
 		{"heap grows", 2 * time.Hour, func(i int, u *usage) { u.heap += i << 19 }},
 		{"", 2 * time.Hour, func(i int, u *usage) { u.heap += i << 14 }},
 		{"goroutines", time.Minute, func(i int, u *usage) { u.goroutines += 4 * i }},

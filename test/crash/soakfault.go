@@ -18,8 +18,8 @@ type soakFault struct {
 
 func soakFaults() []soakFault {
 	return []soakFault{
-		{"tlogserver stopped for 8 s, beyond every time-out", func(k *soaking) error {
-			k.stopFor(8*time.Second, k.servers[survivor].p)
+		{"tlogserver stopped for 13 s, beyond every time-out", func(k *soaking) error {
+			k.stopFor(13*time.Second, k.servers[survivor].p)
 			return nil
 		}},
 		{"kill -9 of the other tlogserver", func(k *soaking) error {
@@ -45,7 +45,7 @@ func soakFaults() []soakFault {
 			return nil
 		}},
 		{"kill -9 and power loss of a Redis", func(k *soaking) error { return k.cutSome(1) }},
-		{"kill -9 and power loss of two Redis", func(k *soaking) error { return k.cutSome(covered) }},
+		{"kill -9 and power loss of two Redis", func(k *soaking) error { return k.cutSome(parityShards) }},
 		{"kill -9 and power loss of all Redis", func(k *soaking) error { return k.cutSome(len(k.pool.redis)) }},
 		{"kill -9 of a client", func(k *soaking) error {
 			k.writers[k.rng.IntN(len(k.writers))].kill()

@@ -39,7 +39,7 @@ func (r *soakReport) struck(name string) {
 // up, which is when the second sample was taken.
 const (
 	mostSlope       = 1.0       // MiB/h, of an hour or more
-	mostGrowth      = 1.0       // MiB, of less: the slope of minutes says nothing
+	mostGrowth      = 2.0       // MiB, of less: the slope of minutes says nothing
 	mostGoroutines  = 8         // connections come and go with faults
 	mostDescriptors = 8         //
 	slopeFrom       = time.Hour //

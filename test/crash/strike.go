@@ -125,7 +125,7 @@ func (w *world) killServerAt() error {
 func (w *world) killClient() error {
 	if w.disk != nil && w.rng.IntN(3) == 0 {
 		w.kill(w.disk.p, "nbdkit")
-		return nil
+		return w.cutDisk()
 	}
 	c := w.writers[w.rng.IntN(len(w.writers))]
 	w.kill(c.p, "client")
@@ -164,7 +164,16 @@ func (w *world) killDiskAt(at *point) error {
 		w.disk.p.kill()
 	}
 	w.struck(w.disk.p)
-	return nil
+	return w.cutDisk()
+}
+
+// cutDisk cuts, every other time, the power of the machine of the disk's process,
+// which is dead.
+func (w *world) cutDisk() error {
+	if w.rng.IntN(2) == 0 {
+		return nil
+	}
+	return w.disk.powerLoss()
 }
 
 // exchangeClient lets another client take a vdisk from one that runs, which is
@@ -194,7 +203,7 @@ func (w *world) exchangeClient() error {
 
 // some chooses servers of the pool that may be down at once.
 func (w *world) some(most int) []int {
-	most = min(most, covered-len(w.pool.lost))
+	most = min(most, w.shape.covered()-len(w.pool.lost))
 	if most <= 0 {
 		return nil
 	}
@@ -202,7 +211,7 @@ func (w *world) some(most int) []int {
 }
 
 func (w *world) killRedis() error {
-	for _, i := range w.some(covered) {
+	for _, i := range w.some(parityShards) {
 		w.kill(w.pool.redis[i].p, "Redis")
 		if w.rng.IntN(2) == 0 {
 			if err := w.pool.save(i); err != nil {
@@ -216,7 +225,7 @@ func (w *world) killRedis() error {
 
 // cutRedis cuts the power of some Redis servers.
 func (w *world) cutRedis() error {
-	list := w.some(covered)
+	list := w.some(parityShards)
 	if len(w.pool.lost) == 0 && w.rng.IntN(2) == 0 {
 		list = w.rng.Perm(len(w.pool.redis)) // all of them
 	}
@@ -249,6 +258,9 @@ func (w *world) cutAll() error {
 	}
 	if w.disk != nil && w.rng.IntN(2) == 0 {
 		w.disk.p.kill()
+		if err := w.disk.powerLoss(); err != nil {
+			return err
+		}
 	}
 	w.pool.killAll()
 	w.killed("power of everything")
