@@ -109,14 +109,14 @@ soak: deps           ## 70 % load for D (default 1h), a fault a minute, then ove
 overload: deps       ## four times the load that a server takes, and stores that stand still meanwhile
 	@sh scripts/soak.sh -d 0 -stall 5s -seed $(SEED)
 
-proof: build         ## what takes longer than make test: about 70 minutes
+proof: build         ## what takes longer than make test: about 90 minutes
 	$(MAKE) modelcheck
 	$(MAKE) sim SEEDS=20000
 	@sh scripts/crash.sh -n 500 -points 5 -seed $(SEED)
 	$(MAKE) soak D=5m
 	$(MAKE) storefaults
 	$(MAKE) netfaults
-	$(MAKE) fuzz FUZZTIME=45s
+	$(MAKE) fuzz FUZZTIME=40s EXECS=15000000
 	$(MAKE) mutants
 	$(GO) test -tags e2e -count=1 -timeout 30m -run '^TestFailover$$' ./test/e2e -long
 

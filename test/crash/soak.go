@@ -38,6 +38,9 @@ func soakCommand(args []string) int {
 	if c.shim, err = filepath.Abs(c.shim); err == nil {
 		c.bins, err = filepath.Abs(c.bins)
 	}
+	if c.length != 0 && c.length < leastLength {
+		err = fmt.Errorf("-d %v: at least %v are needed to judge anything, or 0 for the overload alone", c.length, leastLength)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 		return 2
@@ -83,6 +86,7 @@ func (c *soakConfig) run() int {
 const (
 	faultEvery  = time.Minute
 	verifyEvery = 10 * time.Minute
+	leastLength = 4 * time.Minute
 	mostRecords = 30_000 // of a vdisk: then another one is written
 	loadShare   = 0.7    // of what the calibration finds
 )

@@ -24,8 +24,11 @@ type speed struct {
 	on   bool
 	from time.Time
 	now  interval
-	done []interval
+	done []tails
 }
+
+// tails are the 99th percentiles of an interval.
+type tails struct{ flush, probe float64 }
 
 // took notes a Flush.
 func (s *speed) took(d time.Duration) { s.note(&s.now.flush, d) }
@@ -57,7 +60,7 @@ func (s *speed) quiet(now time.Time) {
 	}
 	const least = 50 // measurements that make a percentile
 	if s.on && len(s.now.flush) >= least && len(s.now.probe) >= least {
-		s.done = append(s.done, s.now)
+		s.done = append(s.done, tails{percentile(s.now.flush, 0.99), percentile(s.now.probe, 0.99)})
 	}
 	s.on, s.from, s.now = true, now, interval{}
 }
@@ -74,9 +77,8 @@ func (s *speed) drift() (d drift) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var flush, probe, ratio []float64
-	for i := range s.done {
-		f, p := percentile(s.done[i].flush, 0.99), percentile(s.done[i].probe, 0.99)
-		flush, probe, ratio = append(flush, f), append(probe, p), append(ratio, f/p)
+	for _, t := range s.done {
+		flush, probe, ratio = append(flush, t.flush), append(probe, t.probe), append(ratio, t.flush/t.probe)
 	}
 	d.n = len(flush) / 3
 	if d.n == 0 {
