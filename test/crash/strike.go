@@ -17,6 +17,7 @@ type fault struct {
 }
 
 func onRedis(w *world) bool { return w.shape.redis > 0 }
+func onDisk(w *world) bool  { return w.disk != nil }
 func twoServers(w *world) bool {
 	return len(w.servers) > 1
 }
@@ -30,6 +31,7 @@ func faults() []fault {
 		{"client by another", 4, nil, (*world).exchangeClient, nil},
 		{"Redis", 8, onRedis, (*world).killRedis, nil},
 		{"power of Redis", 12, onRedis, (*world).cutRedis, nil},
+		{"power of the disk", 8, onDisk, (*world).cutDisk, nil},
 		{"power of everything", 12, nil, (*world).cutAll, nil},
 		{"slow Redis", 5, onRedis, (*world).slowRedis, []string{byHedge, bySpare}},
 		{"zombie", 6, twoServers, (*world).zombie, []string{byZombie}},
@@ -125,7 +127,7 @@ func (w *world) killServerAt() error {
 func (w *world) killClient() error {
 	if w.disk != nil && w.rng.IntN(3) == 0 {
 		w.kill(w.disk.p, "nbdkit")
-		return w.cutDisk()
+		return nil
 	}
 	c := w.writers[w.rng.IntN(len(w.writers))]
 	w.kill(c.p, "client")
@@ -164,15 +166,15 @@ func (w *world) killDiskAt(at *point) error {
 		w.disk.p.kill()
 	}
 	w.struck(w.disk.p)
-	return w.cutDisk()
+	if w.rng.IntN(2) == 0 {
+		return w.disk.powerLoss()
+	}
+	return nil
 }
 
-// cutDisk cuts, every other time, the power of the machine of the disk's process,
-// which is dead.
+// cutDisk cuts the power of the machine of the disk's process.
 func (w *world) cutDisk() error {
-	if w.rng.IntN(2) == 0 {
-		return nil
-	}
+	w.kill(w.disk.p, "power of nbdkit")
 	return w.disk.powerLoss()
 }
 
