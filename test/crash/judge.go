@@ -63,7 +63,12 @@ func (u unreadable) Unwrap() error { return u.error }
 // read reads every vdisk's log from the shard servers as they are, compares it
 // with what was sent and acknowledged, and lets then look at it.
 func (w *world) read(then func(context.Context, *ledger, *player.Log, check.Point) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	most := patience // and more for long histories: it is read here, on a machine that others use
+	for _, l := range w.ledgers {
+		records, _ := l.counts()
+		most += time.Duration(records) * 10 * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), most)
 	defer cancel()
 	pool, keys, err := w.pool.open(ctx)
 	if err != nil {
