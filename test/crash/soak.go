@@ -86,7 +86,7 @@ func (c *soakConfig) run() int {
 const (
 	faultEvery  = time.Minute
 	verifyEvery = 10 * time.Minute
-	leastLength = 4 * time.Minute
+	leastLength = 5 * time.Minute
 	mostRecords = 30_000 // of a vdisk: then another one is written
 	loadShare   = 0.7    // of what the calibration finds
 )

@@ -65,6 +65,10 @@ func TestDrift(t *testing.T) {
 			t.Errorf("%s: %v; %+v", c.name, err, d)
 		}
 	}
+	worst := rankSum([]float64{1, 2, 3, 4, 5}, []float64{6, 7, 8, 9, 10})
+	if worst < mostZ {
+		t.Errorf("z of the smallest run is at most %.2f: its drift would never be found", worst)
+	}
 	if err := (&speed{}).drift().wrong(); err == nil {
 		t.Error("a run without intervals is found right")
 	}

@@ -112,11 +112,12 @@ func (d drift) beside() float64 {
 const (
 	mostDrift = 0.10
 	mostZ     = 2.33 // chance has it in one of 100 runs
+	leastPart = 5    // intervals of a third: with fewer no z comes to that
 )
 
 func (d drift) wrong() error {
 	switch {
-	case d.n < 3:
+	case d.n < leastPart:
 		return fmt.Errorf("%d intervals without a fault in each third of the run are too few to judge how fast it is", d.n)
 	case d.raw() < mostDrift || d.beside() < mostDrift || d.z < mostZ:
 		return nil
