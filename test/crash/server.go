@@ -99,7 +99,7 @@ func (s *tlogServer) ask(how string) (usage, map[string]float64, error) {
 // over. What a few idle vdisks cost, and the connections to each Redis, or the
 // segments of each directory, that are kept for later, is the slack.
 func (s *tlogServer) calm() error {
-	const heap = 128 << 20
+	const heap = 8 << 20
 	slack := 12 + 4*s.w.pool.count
 	return eventually(fmt.Sprintf("tlogserver %d gives everything back", s.i), func() error {
 		u, m, err := s.usage()

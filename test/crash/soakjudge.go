@@ -103,7 +103,7 @@ func (r *soakReport) print(c *soakConfig, violations int) {
 		}
 		row("heap: from look 2 to the last; median slope", "%+.2f MiB; %+.2f MiB/h", r.growth, r.heapSlope)
 		d := r.drift
-		row("p99 of Flush, median of 5 s: first third, last third", "%.1f, %.1f ms", 1e3*d.first, 1e3*d.last)
+		row(fmt.Sprintf("p99 of Flush, median of %v: first third, last third", intervalTime), "%.1f, %.1f ms", 1e3*d.first, 1e3*d.last)
 		row("p99 of SET at a bare Redis beside it", "%.1f, %.1f ms", 1e3*d.probeFirst, 1e3*d.probeLast)
 		row("drift; against the bare Redis; z of a rank test; intervals", "%+.1f %%; %+.1f %%; %.1f; 2 x %d", 100*d.raw(), 100*d.beside(), d.z, d.n)
 	}

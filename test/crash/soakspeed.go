@@ -15,7 +15,7 @@ type interval struct {
 	probe []float64 // seconds of each write to a bare Redis that syncs, beside it
 }
 
-const intervalTime = 5 * time.Second
+const intervalTime = 3 * time.Second
 
 // speed is how long flushes took while nothing was wrong, and beside that how
 // long a bare Redis took: this machine is shared with others.
