@@ -18,7 +18,9 @@ type overloadReport struct {
 	windows        int64         // MiB of all clients
 	budget         int64         // MiB of the server
 	base, peak     float64       // MiB of the server's memory: before the clients, and at most
+	live           float64       // MiB of its heap at the end of the stall, garbage collected
 	bound          float64       // MiB that peak may come to
+	liveBound      float64       // MiB that live may come to
 	used           float64       // MiB of the half of the budget for messages, at most
 	stall          time.Duration // of all Redis
 	recovery       time.Duration // from its end until everything was flushed
@@ -37,6 +39,7 @@ func (r *overloadReport) print(row func(what, format string, a ...any)) {
 	row("overload: records/s taken at most; asked for, by so many clients", "%.0f; %.0f (x%.1f), %d", r.taken, r.offered, r.ratio(), r.clients)
 	row("all Redis stopped; records sent, all of them compared", "%v; %d", r.stall, r.records)
 	row("windows of the clients; memory budget of the server; half of it used", "%d; %d; %.1f MiB", r.windows, r.budget, r.used)
+	row("heap of the server at the end of the stall, after GC; may be", "%.0f; %.0f MiB", r.live, r.liveBound)
 	row("memory of the server (VmHWM): before the clients; at most; may be", "%.0f; %.0f; %.0f MiB", r.base, r.peak, r.bound)
 	row("everything flushed after the end of the stall", "%v", r.recovery.Round(time.Millisecond))
 }
@@ -154,6 +157,11 @@ func (w *world) stallAll(s *tlogServer, r *overloadReport) error {
 	}
 	w.cfg.say("all Redis stand still")
 	err := watch(r.stall)
+	if u, _, failed := s.usage(); failed == nil {
+		r.live = float64(u.heap) / (1 << 20)
+	} else if err == nil {
+		err = failed
+	}
 	for _, p := range all {
 		p.signal(contSignal)
 	}
@@ -187,11 +195,16 @@ func (w *world) overJudge(s *tlogServer, r *overloadReport) error {
 	if r.peak, err = s.p.peak(); err != nil {
 		return err
 	}
-	// What lives is the budget, and for each shard server what is gathered for one
-	// write to it. Go's collector lets the heap grow to twice that.
-	r.bound = r.base + 2*float64(overBudget+overGather*w.shape.redis) + overSlack
-	if most := r.bound; r.peak > most {
-		w.violated(fmt.Errorf("the server's memory came to %.0f MiB, with a budget of %d MiB and %.0f MiB before clients came; %.0f MiB may be", r.peak, overBudget, r.base, most))
+	// What lives is the budget, and what connections and vdisks need besides.
+	r.liveBound = overBudget + overBeside
+	if r.live > r.liveBound {
+		w.violated(fmt.Errorf("%.0f MiB live in the server at the end of the stall, with a budget of %d MiB; %.0f MiB may", r.live, overBudget, r.liveBound))
+	}
+	// Go's collector lets the heap grow to twice that, and to more where it gets no
+	// processor; what was freed is not given back to the system at once.
+	r.bound = r.base + 4*r.liveBound
+	if r.peak > r.bound {
+		w.violated(fmt.Errorf("the server's memory came to %.0f MiB, with a budget of %d MiB and %.0f MiB before clients came; %.0f MiB may be", r.peak, overBudget, r.base, r.bound))
 	}
 	if least := overBudget / 2 / 2.0; r.used < least {
 		w.violated(fmt.Errorf("at most %.1f MiB of the budget for messages were used: that is no overload", r.used))
@@ -213,11 +226,7 @@ func (w *world) overJudge(s *tlogServer, r *overloadReport) error {
 	return nil
 }
 
-// In MiB.
-const (
-	overGather = 4  // batchBytes of stor/redis
-	overSlack  = 64 // 2 for each connection: stacks, buffers, what is checked
-)
+const overBeside = 24 // MiB
 
 // peak is the most memory that the process has had, in MiB.
 func (p *process) peak() (float64, error) {

@@ -38,10 +38,10 @@ func inSources(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	slices.Sort(names)
-	return names
+	return slices.Compact(names) // a restore goes one of two ways, past the same point
 }
 
-// The code, the list that is tried, and the document name the same points, each once.
+// The code, the list that is tried, and the document name the same points.
 func TestPoints(t *testing.T) {
 	var tried []string
 	for _, p := range points {
