@@ -84,11 +84,12 @@ func TestSoakJudge(t *testing.T) {
 	}{
 		{"", time.Minute, func(int, *usage) {}},
 		{"", time.Minute, func(i int, u *usage) { u.heap += 300 << 10 * min(i, 1) }}, // warming up
-		{"heap grew", time.Minute, func(i int, u *usage) { u.heap += i << 19 }},
+		{"heap grew", time.Minute, func(i int, u *usage) { u.heap += i << 20 }},
 		{"heap grows", 2 * time.Hour, func(i int, u *usage) { u.heap += i << 19 }},
 		{"", 2 * time.Hour, func(i int, u *usage) { u.heap += i << 14 }},
-		{"goroutines", time.Minute, func(i int, u *usage) { u.goroutines += 4 * i }},
-		{"descriptors", time.Minute, func(i int, u *usage) { u.descriptors += 4 * i }},
+		{"goroutines", time.Minute, func(i int, u *usage) { u.goroutines += 6 * i }},
+		{"descriptors", time.Minute, func(i int, u *usage) { u.descriptors += 6 * i }},
+		{"", time.Minute, func(i int, u *usage) { u.goroutines -= 21 * (i % 2); u.descriptors += 9 * (i % 2) }}, // connections come and go,
 	} {
 		r := &soakReport{length: c.length}
 		const looks = 6
