@@ -15,8 +15,10 @@ RUNS    ?= 3
 BASE    ?= main
 PKGS    ?=
 N       ?= 60
+D       ?= 1h
+EXECS   ?= 0
 
-.PHONY: help deps build run test unit race invariants lint generate generate-check modelcheck modelcheck-short fuzz bench bench-stages bench-compare e2e sim crash storefaults netfaults mutants mutants-today proof clean
+.PHONY: help deps build run test unit race invariants lint generate generate-check modelcheck modelcheck-short fuzz bench bench-stages bench-compare e2e sim crash soak overload storefaults netfaults mutants mutants-today proof clean
 
 help:                ## print this menu
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -33,7 +35,7 @@ build: deps          ## build tlogserver, tlogctl, tlognbd and the nbdkit plugin
 run: build           ## start a server with the embedded store and a protected NBD disk
 	@sh scripts/run.sh
 
-test: build generate-check lint unit race modelcheck-short e2e sim crash fuzz mutants-today   ## everything CI checks
+test: build generate-check lint unit race modelcheck-short e2e sim crash overload fuzz mutants-today   ## everything CI checks
 	@echo "make test: all passed"
 
 unit:                ## unit tests: all that a machine with only Go can run
@@ -67,8 +69,8 @@ modelcheck:          ## explore every schedule; STATES= of each pool, POOL=, RUL
 modelcheck-short:    ## a minute of it
 	@sh scripts/modelcheck.sh 100000
 
-fuzz:                ## every fuzz target for FUZZTIME (default 3s) each
-	@sh scripts/fuzz.sh $(FUZZTIME)
+fuzz:                ## every fuzz target for FUZZTIME (default 3s) each, and on until EXECS= in total
+	@sh scripts/fuzz.sh $(FUZZTIME) $(EXECS)
 
 bench: build         ## measure the whole: real processes, calibration, targets; BENCH= some parts, RUNS=
 	@bin/tlogctl bench --runs $(RUNS) $(BENCH)
@@ -101,13 +103,20 @@ sim:                 ## simulate SEEDS fresh seeds (default 3000), or one: SEED=
 crash: deps          ## kill real processes N times (default 60) and cut their power; SEED=
 	@sh scripts/crash.sh -n $(N) -seed $(SEED)
 
-proof: build         ## what takes longer than make test: about 70 minutes
+soak: deps           ## 70 % load for D (default 1h), a fault a minute, then overload and a stall; SEED=
+	@sh scripts/soak.sh -d $(D) -seed $(SEED)
+
+overload: deps       ## four times the load that a server takes, and stores that stand still meanwhile
+	@sh scripts/soak.sh -d 0 -stall 5s -seed $(SEED)
+
+proof: build         ## what takes longer than make test: about 90 minutes
 	$(MAKE) modelcheck
 	$(MAKE) sim SEEDS=20000
 	@sh scripts/crash.sh -n 500 -points 5 -seed $(SEED)
+	$(MAKE) soak D=5m
 	$(MAKE) storefaults
 	$(MAKE) netfaults
-	$(MAKE) fuzz FUZZTIME=45s
+	$(MAKE) fuzz FUZZTIME=40s EXECS=15000000
 	$(MAKE) mutants
 	$(GO) test -tags e2e -count=1 -timeout 30m -run '^TestFailover$$' ./test/e2e -long
 

@@ -10,4 +10,9 @@ gcc -shared -fPIC -O2 -Wall -Werror -o "$out/sync.so" test/crash/shim/sync.c
 go build -tags failpoint -o "$out/" ./cmd/tlogserver ./cmd/tlogctl ./cmd/tlognbd ./test/crash
 go build -tags nbdkit,failpoint -buildmode=c-shared -o "$out/nbdkit-tlog-plugin.so" ./cmd/nbdkit-tlog-plugin
 rm -f "$out/nbdkit-tlog-plugin.h"
-exec "$out/crash" -bin "$out" -shim "$out/sync.so" "$@"
+mode=
+if [ "${1:-}" = soak ]; then
+	mode=soak
+	shift
+fi
+exec "$out/crash" $mode -bin "$out" -shim "$out/sync.so" "$@"

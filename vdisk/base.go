@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"tlog"
+	"tlog/internal/failpoint"
 )
 
 // base is the base image: a sparse file of the size of the disk. Reads and
@@ -74,6 +75,7 @@ func (b *base) erase() error {
 	if err != nil {
 		return fmt.Errorf("vdisk: base: %w", err)
 	}
+	failpoint.Synced(b.f)
 	b.fresh = true
 	return nil
 }
@@ -134,13 +136,18 @@ func (b *base) clear(off, n int64, keep bool) error {
 func (b *base) writeZeroes(off, n int64) error {
 	zeroes := make([]byte, min(n, 1<<20))
 	for n > 0 {
-		m, err := b.f.WriteAt(zeroes[:min(n, int64(len(zeroes)))], off)
+		m, err := writeAt(b.f, zeroes[:min(n, int64(len(zeroes)))], off)
 		if err != nil {
 			return err
 		}
 		off, n = off+int64(m), n-int64(m)
 	}
 	return nil
+}
+
+func writeAt(f *os.File, p []byte, off int64) (int, error) {
+	failpoint.Writing(f, off, [][]byte{p})
+	return f.WriteAt(p, off)
 }
 
 // read fills p.
@@ -169,7 +176,7 @@ func (t target) WriteAt(p []byte, off int64) (int, error) {
 	if off < 0 || off > t.b.size-int64(len(p)) {
 		return 0, fmt.Errorf("%w: %d bytes at %d of %d", ErrRange, len(p), off, t.b.size)
 	}
-	return t.b.f.WriteAt(p, off)
+	return writeAt(t.b.f, p, off)
 }
 
 func (t target) Zero(off, n int64) error {

@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"tlog/internal/failpoint"
 )
 
 // maxVector is how many buffers one system call takes (IOV_MAX).
@@ -16,7 +18,11 @@ func lockFile(f *os.File) error {
 }
 
 func datasync(f *os.File) error {
-	return retry(func() error { return unix.Fdatasync(int(f.Fd())) })
+	err := retry(func() error { return unix.Fdatasync(int(f.Fd())) })
+	if err == nil {
+		failpoint.Synced(f)
+	}
+	return err
 }
 
 // punch makes an extent read as zeroes without writing them, or returns
@@ -26,11 +32,13 @@ func punch(f *os.File, off, n int64, keep bool) error {
 	if keep {
 		mode = unix.FALLOC_FL_ZERO_RANGE | unix.FALLOC_FL_KEEP_SIZE
 	}
+	failpoint.Clearing(f, off, n)
 	return retry(func() error { return unix.Fallocate(int(f.Fd()), mode, off, n) })
 }
 
 // writev writes the buffers one after the other at off. It may change the slice.
 func writev(f *os.File, bufs [][]byte, off int64) error {
+	failpoint.Writing(f, off, bufs)
 	for len(bufs) > 0 {
 		var n int
 		err := retry(func() (err error) {

@@ -206,7 +206,7 @@ func (mf *markerFile) update(change func(*marker)) error {
 	m := mf.now
 	change(&m)
 	m.count++
-	if _, err := mf.f.WriteAt(m.encode(), int64(m.count%2)*slotStride); err != nil {
+	if _, err := writeAt(mf.f, m.encode(), int64(m.count%2)*slotStride); err != nil {
 		return fmt.Errorf("vdisk: marker: %w", err)
 	}
 	if err := datasync(mf.f); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"tlog/internal/failpoint"
 	"tlog/server"
 )
 
@@ -91,7 +92,13 @@ func (o *options) serveMetrics(s *server.Server) (stop func(), err error) {
 	}
 	o.log.Info("metrics", "url", "http://"+ln.Addr().String()+"/metrics")
 	mux := http.NewServeMux()
-	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	mux.HandleFunc("/metrics", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery == "collect" {
+			failpoint.Collect()
+		}
+		metrics.ServeHTTP(w, r)
+	})
 	h := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
 	served := make(chan struct{})
 	go func() {

@@ -10,9 +10,12 @@
 //     NAME, after a line "failpoint NAME" on standard error. docs/crash.md lists
 //     the points. NAME:N:stop stops it there, as SIGSTOP does, after a line
 //     "stopped NAME".
-//   - TLOG_UNDO=DIR keeps, for each file that the file store writes, what was at
+//   - TLOG_UNDO=DIR keeps, for each file that the file store writes,
+//     and for a base image and its marker, what was at
 //     the places written since its last successful sync, so that power loss can
 //     be played afterwards (see Undo).
+//   - tlogserver collects its garbage before it answers /metrics?collect, so
+//     that what is said of memory there is what it keeps.
 //   - TLOG_SEGMENT_BYTES=N is the file store's segment size, so that segments
 //     end often.
 //

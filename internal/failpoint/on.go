@@ -5,6 +5,7 @@ package failpoint
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,6 +58,13 @@ func If(passed bool, name string) {
 	if passed {
 		Here(name)
 	}
+}
+
+// Collect collects garbage. What is only kept for the next use goes with the
+// second time.
+func Collect() {
+	runtime.GC()
+	runtime.GC()
 }
 
 // SegmentBytes is the size of the file store's segments.

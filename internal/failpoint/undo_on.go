@@ -29,6 +29,16 @@ func Writing(f *os.File, off int64, bufs [][]byte) {
 	}
 }
 
+// Clearing notes that n bytes of f at off are about to become zeroes.
+func Clearing(f *os.File, off, n int64) {
+	if undoDir() == "" {
+		return
+	}
+	if err := journal(f, off, int(n)); err != nil {
+		panic(fmt.Sprintf("failpoint: journal of %s: %v", f.Name(), err))
+	}
+}
+
 // journal appends what is in f at off, n bytes; zeroes where the file ends.
 func journal(f *os.File, off int64, n int) error {
 	b := make([]byte, entryHead+n)

@@ -27,6 +27,7 @@ type writer struct {
 
 	p     *process
 	in    io.WriteCloser
+	asked bool           // to end
 	heard sync.WaitGroup // the reader of the process's output
 
 	mu         sync.Mutex
@@ -42,7 +43,7 @@ func (c *writer) start(env []string, takeover bool) error {
 	c.mu.Lock()
 	c.ended, c.opened = "", false
 	cfg := driverConfig{Servers: c.w.addrs(), Vdisk: c.ledger.vdisk, Size: c.ledger.size, ID: c.id,
-		Generation: c.generation, Takeover: takeover, Seed: c.w.rng.Uint64()}
+		Generation: c.generation, Takeover: takeover, Seed: c.w.rng.Uint64(), Load: c.w.shape.load}
 	c.mu.Unlock()
 	arg, err := json.Marshal(cfg)
 	if err != nil {
@@ -56,7 +57,7 @@ func (c *writer) start(env []string, takeover bool) error {
 	if err != nil {
 		return err
 	}
-	c.in = inWrite
+	c.in, c.asked = inWrite, false
 	c.p, err = c.w.launchWith("driver-"+string(c.ledger.vdisk), env, inRead, outWrite, c.w.cfg.self("driver"), "driver", string(arg))
 	inRead.Close()
 	outWrite.Close()
@@ -96,16 +97,20 @@ func (c *writer) listen(out io.Reader, cfg *driverConfig, incarnation int) {
 			fmt.Sscan(rest, &n, &seq)
 			given[tlog.Sequence(seq)] = n
 		case "flushed":
-			fmt.Sscan(rest, &seq, &chain, &epoch)
+			var took int64
+			whole, _ := fmt.Sscan(rest, &seq, &chain, &epoch, &took)
 			p := check.Point{Sequence: tlog.Sequence(seq)}
 			b, err := hex.DecodeString(chain)
-			if copy(p.Chain[:], b) != len(p.Chain) || err != nil {
+			if copy(p.Chain[:], b) != len(p.Chain) || err != nil || whole != 4 {
 				continue // a line that was cut off by a kill
 			}
 			c.ledger.flushed(incarnation, epoch, p)
+			if c.w.took != nil {
+				c.w.took(time.Duration(took) * time.Microsecond)
+			}
 			for s, n := range given {
 				if s <= p.Sequence {
-					c.ledger.carried(cfg.ID, s, workload(cfg.Seed, n, cfg.Size))
+					c.ledger.carried(cfg.ID, s, cfg.workload(n))
 					delete(given, s)
 				}
 			}
@@ -163,9 +168,21 @@ func (c *writer) wrong(fenced bool) error {
 	return fmt.Errorf("a client of vdisk %s: %q (%v)\n%s", c.ledger.vdisk, end, c.p.cmd.ProcessState, c.p.tail())
 }
 
+// askEnd has the client flush and end, some time.
+func (c *writer) askEnd() error {
+	if c.asked {
+		return nil
+	}
+	c.asked = true
+	if _, err := io.WriteString(c.in, "end\n"); err != nil && c.p.alive() {
+		return err
+	}
+	return nil
+}
+
 // finish lets the client flush and end, which must succeed. The faults are over.
 func (c *writer) finish() error {
-	if _, err := io.WriteString(c.in, "end\n"); err != nil && c.p.alive() {
+	if err := c.askEnd(); err != nil {
 		return err
 	}
 	if !c.p.within(patience + 10*time.Second) {

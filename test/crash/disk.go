@@ -1,11 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"tlog/internal/failpoint"
 )
 
 // disk is fio on a disk that tlognbd protects, behind a front that reconnects
@@ -15,6 +19,7 @@ type disk struct {
 	ledger *ledger
 	socket string
 	base   string
+	undo   string // journals of the base and its marker
 	front  string
 	p      *process // nbdkit with the plugin
 	pf     *process // the front
@@ -30,7 +35,10 @@ const diskSize = 16 << 20
 
 func (w *world) newDisk() (*disk, error) {
 	d := &disk{w: w, ledger: w.newLedger("fio", diskSize), socket: filepath.Join(w.dir, "disk.sock"),
-		base: filepath.Join(w.dir, "base.img"), front: filepath.Join(w.dir, "front.sock")}
+		base: filepath.Join(w.dir, "base.img"), undo: filepath.Join(w.dir, "undo-disk"), front: filepath.Join(w.dir, "front.sock")}
+	if err := os.Mkdir(d.undo, 0o700); err != nil {
+		return nil, err
+	}
 	if err := d.start(nil); err != nil {
 		return nil, err
 	}
@@ -49,15 +57,31 @@ func (w *world) newDisk() (*disk, error) {
 
 // start starts the disk's process, to die at a point if there is one.
 func (d *disk) start(at *point) error {
-	var env []string
+	env := []string{"TLOG_UNDO=" + d.undo}
 	if at != nil {
-		env = []string{fmt.Sprintf("TLOG_FAILPOINT=%s:%d", at.name, 1+d.w.rng.IntN(at.most))}
+		env = append(env, fmt.Sprintf("TLOG_FAILPOINT=%s:%d", at.name, 1+d.w.rng.IntN(at.most)))
 	}
 	args := append([]string{"serve", string(d.ledger.vdisk), "--size", fmt.Sprint(diskSize), "--server", strings.Join(d.w.addrs(), ","),
 		"--base", d.base, "--listen", "unix:" + d.socket, "--flush-deadline", patience.String()}, d.w.pool.flags...)
 	var err error
 	if d.p, err = d.w.launch("disk", env, d.w.cfg.bin("tlognbd"), args...); err != nil {
 		return err
+	}
+	return nil
+}
+
+// powerLoss loses what was not synced of the base image and of its marker. The
+// process must be dead.
+func (d *disk) powerLoss() error {
+	d.w.stats.baseCuts++
+	odds := 1 + d.w.rng.IntN(4)
+	for _, path := range []string{d.base, d.base + ".tlog"} {
+		const sector = 512
+		n, err := failpoint.Undo(d.undo, path, sector, func() bool { return d.w.rng.IntN(5) >= odds })
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		d.w.stats.baseBytes += int64(n * sector)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"tlog"
@@ -62,7 +63,12 @@ func (u unreadable) Unwrap() error { return u.error }
 // read reads every vdisk's log from the shard servers as they are, compares it
 // with what was sent and acknowledged, and lets then look at it.
 func (w *world) read(then func(context.Context, *ledger, *player.Log, check.Point) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	most := patience // and more for long histories: it is read here, on a machine that others use
+	for _, l := range w.ledgers {
+		records, _ := l.counts()
+		most += time.Duration(records) * 10 * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), most)
 	defer cancel()
 	pool, keys, err := w.pool.open(ctx)
 	if err != nil {
@@ -134,8 +140,13 @@ func (w *world) moments(ctx context.Context, l *ledger, log *player.Log, end che
 	if err := same(ctx, log, "latest", path, end.Sequence); err != nil || end.Sequence == 0 {
 		return err
 	}
-	for range 4 {
-		s := 1 + tlog.Sequence(w.rng.Uint64N(uint64(end.Sequence)))
+	return w.past(ctx, log, path, 4)
+}
+
+// past restores so many sequences and times.
+func (w *world) past(ctx context.Context, log *player.Log, path *check.Path, n int) error {
+	for range n {
+		s := 1 + tlog.Sequence(w.rng.Uint64N(uint64(path.Len())))
 		if err := same(ctx, log, fmt.Sprintf("seq:%d", s), path, s); err != nil {
 			return err
 		}
@@ -193,7 +204,7 @@ func (w *world) verify(l *ledger) error {
 		return err
 	}
 	for server := range damaged {
-		known := false
+		known := server == unawaited
 		for i := range w.pool.lost {
 			known = known || w.pool.name(i) == server
 		}
@@ -201,7 +212,7 @@ func (w *world) verify(l *ledger) error {
 			w.violated(fmt.Errorf("vdisk %s: verify finds shard server %q damaged, which was not harmed: %v", l.vdisk, server, damaged[server]))
 		}
 	}
-	if len(w.pool.lost) > 0 {
+	if len(w.pool.lost) > 0 || len(damaged) > 0 {
 		for _, s := range w.servers { // directories are locked, and none of them is needed any more
 			s.p.stop()
 		}
@@ -217,6 +228,10 @@ func (w *world) verify(l *ledger) error {
 	}
 	return w.restoreImage(l)
 }
+
+// unawaited stands for the servers whose shards an acknowledgement does not wait
+// for, in a pool that can do with less than all.
+const unawaited = "(not waited for)"
 
 // verifyOnce gives the reasons by server.
 func (w *world) verifyOnce(l *ledger) (map[string][]string, error) {
@@ -247,7 +262,14 @@ func (w *world) verifyOnce(l *ledger) (map[string][]string, error) {
 		w.violated(fmt.Errorf("vdisk %s: verify: %v %s\n%s", l.vdisk, err, report.Error, p.tail()))
 	}
 	damaged := map[string][]string{}
+	missing := map[uint64]int{}
 	for _, d := range report.Damaged {
+		if w.shape.least > 0 && strings.HasSuffix(d.Reason, "no such shard") {
+			d.Server = unawaited
+			if missing[d.Position]++; missing[d.Position] > dataShards+parityShards-w.shape.least+len(w.pool.lost) {
+				w.violated(fmt.Errorf("vdisk %s: %d shards of position %d are missing, and it was acknowledged", l.vdisk, missing[d.Position], d.Position))
+			}
+		}
 		if list := damaged[d.Server]; len(list) < 3 {
 			damaged[d.Server] = append(list, fmt.Sprintf("position %d: %s", d.Position, d.Reason))
 		}
@@ -263,6 +285,9 @@ func (w *world) restoreImage(l *ledger) error {
 		return nil
 	}
 	got, err := os.ReadFile(image)
+	if err == nil {
+		err = os.Remove(image)
+	}
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,9 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == "driver" {
 		os.Exit(drive(os.Args[2]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "soak" {
+		os.Exit(soakCommand(os.Args[2:]))
+	}
 	c := &config{began: time.Now()}
 	flag.IntVar(&c.kills, "n", 60, "how many kills at least")
 	flag.Uint64Var(&c.seed, "seed", 0, "of the faults; 0: from the clock")
@@ -208,8 +211,8 @@ func (c *config) report(s *stats) {
 	}
 	least, names := s.points.least()
 	fmt.Printf("\n%d failpoints, the least often reached %d times (%s)\n", len(points), least, strings.Join(names[:min(3, len(names))], ", "))
-	fmt.Printf("%d rounds, %d records, %d FlushOK, %d rounds of fio, %d restores compared; %d bytes lost with the power, garbage behind %d logs; %d zombies woke in a takeover\n",
-		s.rounds, s.records, s.flushes, s.fio, s.restores, s.cutBytes, s.littered, s.zombies)
+	fmt.Printf("%d rounds, %d records, %d FlushOK, %d rounds of fio, %d restores compared; %d bytes lost with the power, garbage behind %d logs; %d times %d bytes of a base image; %d zombies woke in a takeover\n",
+		s.rounds, s.records, s.flushes, s.fio, s.restores, s.cutBytes, s.littered, s.baseCuts, s.baseBytes, s.zombies)
 	fmt.Printf("after the last fault: everything flushed within %v; a server kept at most %d goroutines, %d descriptors, %d KiB of heap more than it began with; %v\n",
 		s.slowest.Round(time.Millisecond), s.kept.goroutines, s.kept.descriptors, s.kept.heap>>10, time.Since(c.began).Round(time.Second))
 }

@@ -103,6 +103,23 @@ func (t *tally) next(by ...string) *point {
 // weight lets a point that was tried in vain wait a little.
 func (t *tally) weight(p *point) int { return 4*t.hits[p.name] + t.tries[p.name] }
 
+// urgent is how many times more often than else a fault is to be drawn, as its
+// points were hit less often than most.
+func (t *tally) urgent(by []string) int {
+	sum, least := 0, -1
+	for _, p := range points {
+		n := t.hits[p.name]
+		sum += n
+		if slices.Contains(by, p.by) && (least < 0 || n < least) {
+			least = n
+		}
+	}
+	if least < 0 {
+		return 1
+	}
+	return 1 + max(0, sum/len(points)-least)
+}
+
 // least is the point with the fewest hits.
 func (t *tally) least() (hits int, names []string) {
 	hits = -1

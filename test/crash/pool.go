@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"tlog/internal/failpoint"
@@ -25,11 +26,18 @@ type pool struct {
 	saved map[int]string // copies of servers, to be put back
 }
 
-// Shards of every pool here: up to covered servers may be lost.
+// Shards of every pool here.
 const (
 	dataShards, parityShards = 4, 2
-	covered                  = parityShards
 )
+
+// covered is how many servers may be lost.
+func (s shape) covered() int {
+	if s.least > 0 {
+		return s.least - dataShards
+	}
+	return parityShards
+}
 
 func (w *world) newPool() error {
 	p := &pool{w: w, lost: map[int]bool{}, saved: map[int]string{}}
@@ -52,6 +60,9 @@ func (w *world) newPool() error {
 	}
 	p.count = len(addrs)
 	p.flags = []string{"--storage-addresses", strings.Join(addrs, ","), "--key-file", p.key}
+	if w.shape.least > 0 {
+		p.flags = append(p.flags, "--min-shards", strconv.Itoa(w.shape.least))
+	}
 	if !w.shape.strict() {
 		p.flags = append(p.flags, "--durability", w.shape.fsync)
 	}

@@ -145,7 +145,7 @@ func (w *world) run(name string, env []string, program string, args ...string) (
 	if err != nil {
 		return "", 0, err
 	}
-	if !p.within(2 * patience) {
+	if !p.within(10 * patience) {
 		p.kill()
 	}
 	b, err := os.ReadFile(p.log)

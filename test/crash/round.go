@@ -13,6 +13,9 @@ import (
 func (w *world) draw(round int) {
 	w.shape = shape{redis: []int{7, 0, 6}[round%3], fsync: "always", segment: 256 << 10,
 		servers: 2, writers: 1 + w.rng.IntN(2), disk: round%2 == 0, flush: []int{8, 64, 256}[w.rng.IntN(3)]}
+	if w.shape.redis == dataShards+parityShards && round/3%2 == 0 {
+		w.shape.least = w.shape.redis - 1 // one server may be absent, and only one more lost
+	}
 	if w.shape.redis == 0 {
 		w.shape.servers = 1 // its directories are locked
 	}

@@ -13,7 +13,10 @@ import (
 	"time"
 )
 
-const contSignal = syscall.SIGCONT
+const (
+	stopSignal = syscall.SIGSTOP
+	contSignal = syscall.SIGCONT
+)
 
 // tlogServer is a tlogserver and the link in front of it.
 type tlogServer struct {
@@ -55,6 +58,9 @@ func (s *tlogServer) start(at *point) error {
 func (s *tlogServer) startWith(env ...string) error {
 	env = append(env, s.w.pool.serverEnv()...)
 	args := append([]string{"--listen", s.addr, "--metrics-listen", s.metrics, "--flush-size", strconv.Itoa(s.w.shape.flush)}, s.w.pool.flags...)
+	if s.w.shape.budget != "" {
+		args = append(args, "--memory-budget", s.w.shape.budget)
+	}
 	var err error
 	if s.p, err = s.w.launch(fmt.Sprintf("tlogserver-%d", s.i), env, s.w.cfg.bin("tlogserver"), args...); err != nil {
 		return err
@@ -62,14 +68,16 @@ func (s *tlogServer) startWith(env ...string) error {
 	return listens(s.p, "tcp", s.addr)
 }
 
-// usage is what the process holds now.
-func (s *tlogServer) usage() (usage, map[string]float64, error) {
+// usage is what the process holds now, its garbage collected.
+func (s *tlogServer) usage() (usage, map[string]float64, error) { return s.ask("?collect") }
+
+func (s *tlogServer) ask(how string) (usage, map[string]float64, error) {
 	var u usage
 	fds, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(s.p.cmd.Process.Pid), "fd"))
 	if err != nil {
 		return u, nil, err
 	}
-	resp, err := http.Get("http://" + s.metrics + "/metrics")
+	resp, err := http.Get("http://" + s.metrics + "/metrics" + how)
 	if err != nil {
 		return u, nil, err
 	}
@@ -91,7 +99,7 @@ func (s *tlogServer) usage() (usage, map[string]float64, error) {
 // over. What a few idle vdisks cost, and the connections to each Redis, or the
 // segments of each directory, that are kept for later, is the slack.
 func (s *tlogServer) calm() error {
-	const heap = 128 << 20
+	const heap = 8 << 20
 	slack := 12 + 4*s.w.pool.count
 	return eventually(fmt.Sprintf("tlogserver %d gives everything back", s.i), func() error {
 		u, m, err := s.usage()

@@ -13,29 +13,32 @@ type fault struct {
 	weight int
 	can    func(w *world) bool // nil: always
 	do     func(w *world) error
+	by     []string // whose points it tries
 }
 
 func onRedis(w *world) bool { return w.shape.redis > 0 }
+func onDisk(w *world) bool  { return w.disk != nil }
 func twoServers(w *world) bool {
 	return len(w.servers) > 1
 }
 
 func faults() []fault {
 	return []fault{
-		{"server", 14, nil, (*world).killServer},
-		{"server at a point", 36, nil, (*world).killServerAt},
-		{"client", 8, nil, (*world).killClient},
-		{"client at a point", 12, nil, (*world).killClientAt},
-		{"client by another", 4, nil, (*world).exchangeClient},
-		{"Redis", 8, onRedis, (*world).killRedis},
-		{"power of Redis", 12, onRedis, (*world).cutRedis},
-		{"power of everything", 12, nil, (*world).cutAll},
-		{"slow Redis", 5, onRedis, (*world).slowRedis},
-		{"zombie", 6, twoServers, (*world).zombie},
-		{"zombie in a takeover", 8, twoServers, (*world).zombieInTakeover},
-		{"SIGTERM", 4, nil, (*world).terminate},
-		{"tool", 4, nil, (*world).killTool},
-		{"server lost", 6, (*world).mayLose, (*world).loseServer},
+		{"server", 14, nil, (*world).killServer, nil},
+		{"server at a point", 36, nil, (*world).killServerAt, []string{byServer}},
+		{"client", 8, nil, (*world).killClient, nil},
+		{"client at a point", 12, nil, (*world).killClientAt, []string{byDriver, byDisk}},
+		{"client by another", 4, nil, (*world).exchangeClient, nil},
+		{"Redis", 8, onRedis, (*world).killRedis, nil},
+		{"power of Redis", 12, onRedis, (*world).cutRedis, nil},
+		{"power of the disk", 8, onDisk, (*world).cutDisk, nil},
+		{"power of everything", 12, nil, (*world).cutAll, nil},
+		{"slow Redis", 5, onRedis, (*world).slowRedis, []string{byHedge, bySpare}},
+		{"zombie", 6, twoServers, (*world).zombie, []string{byZombie}},
+		{"zombie in a takeover", 8, twoServers, (*world).zombieInTakeover, nil},
+		{"SIGTERM", 4, nil, (*world).terminate, []string{byStop}},
+		{"tool", 4, nil, (*world).killTool, []string{byRestore}},
+		{"server lost", 6, (*world).mayLose, (*world).loseServer, []string{byRepair, byReload, byReplace}},
 	}
 }
 
@@ -45,6 +48,7 @@ func (w *world) strike() error {
 	sum := 0
 	for _, f := range faults() {
 		if f.can == nil || f.can(w) {
+			f.weight *= w.stats.points.urgent(f.by)
 			list = append(list, f)
 			sum += f.weight
 		}
@@ -162,7 +166,16 @@ func (w *world) killDiskAt(at *point) error {
 		w.disk.p.kill()
 	}
 	w.struck(w.disk.p)
+	if w.rng.IntN(2) == 0 {
+		return w.disk.powerLoss()
+	}
 	return nil
+}
+
+// cutDisk cuts the power of the machine of the disk's process.
+func (w *world) cutDisk() error {
+	w.kill(w.disk.p, "power of nbdkit")
+	return w.disk.powerLoss()
 }
 
 // exchangeClient lets another client take a vdisk from one that runs, which is
@@ -192,7 +205,7 @@ func (w *world) exchangeClient() error {
 
 // some chooses servers of the pool that may be down at once.
 func (w *world) some(most int) []int {
-	most = min(most, covered-len(w.pool.lost))
+	most = min(most, w.shape.covered()-len(w.pool.lost))
 	if most <= 0 {
 		return nil
 	}
@@ -200,7 +213,7 @@ func (w *world) some(most int) []int {
 }
 
 func (w *world) killRedis() error {
-	for _, i := range w.some(covered) {
+	for _, i := range w.some(parityShards) {
 		w.kill(w.pool.redis[i].p, "Redis")
 		if w.rng.IntN(2) == 0 {
 			if err := w.pool.save(i); err != nil {
@@ -214,7 +227,7 @@ func (w *world) killRedis() error {
 
 // cutRedis cuts the power of some Redis servers.
 func (w *world) cutRedis() error {
-	list := w.some(covered)
+	list := w.some(parityShards)
 	if len(w.pool.lost) == 0 && w.rng.IntN(2) == 0 {
 		list = w.rng.Perm(len(w.pool.redis)) // all of them
 	}
@@ -247,6 +260,9 @@ func (w *world) cutAll() error {
 	}
 	if w.disk != nil && w.rng.IntN(2) == 0 {
 		w.disk.p.kill()
+		if err := w.disk.powerLoss(); err != nil {
+			return err
+		}
 	}
 	w.pool.killAll()
 	w.killed("power of everything")

@@ -17,11 +17,14 @@ import (
 type shape struct {
 	redis   int    // servers; 0: directories
 	fsync   string // of the Redis servers
+	least   int    // shards stored before an acknowledgement; 0: all
 	segment int    // bytes of a segment of the directories
 	servers int    // tlogservers
 	writers int    // drivers, each with a vdisk of its own
 	disk    bool   // fio through tlognbd besides
 	flush   int    // records of an aggregation
+	load    load   // of the drivers
+	budget  string // memory of a tlogserver; "": its default
 }
 
 func (s shape) String() string {
@@ -30,6 +33,9 @@ func (s shape) String() string {
 		where = "7 directories"
 	}
 	text := fmt.Sprintf("%s, %d tlogserver, %d drivers", where, s.servers, s.writers)
+	if s.least > 0 {
+		text += fmt.Sprintf(", acknowledged with %d of %d shards", s.least, dataShards+parityShards)
+	}
 	if s.disk {
 		text += ", fio"
 	}
@@ -43,6 +49,8 @@ type stats struct {
 	points                   *tally
 	cutBytes                 int64
 	littered                 int
+	baseCuts                 int // losses of the power of a base image
+	baseBytes                int64
 	zombies                  int // servers that woke in the midst of being taken over from
 	restores                 int
 	fio                      int           // rounds that it verified
@@ -74,7 +82,8 @@ type world struct {
 
 	launched     atomic.Int64
 	incarnations int
-	acked        chan struct{} // capacity 1: a FlushOK was seen
+	took         func(time.Duration) // told how long each Flush took; nil: nobody asks
+	acked        chan struct{}       // capacity 1: a FlushOK was seen
 
 	mu      sync.Mutex
 	ledgers map[tlog.VdiskID]*ledger
