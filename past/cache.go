@@ -215,7 +215,9 @@ func (c *cache) commit() error {
 	}
 	c.told.Done = min(c.told.Total, c.told.Done+c.unsaved)
 	c.written, c.unsaved = c.written[:0], 0
-	c.progress(c.told)
+	if c.told.Done < c.told.Total { // all is told when blocks that came in parts count too
+		c.progress(c.told)
+	}
 	return c.save()
 }
 
@@ -228,11 +230,12 @@ func (c *cache) complete() error {
 		}
 		return true
 	})
-	if c.told.Done < c.told.Total { // parts that an earlier filling left were counted as missing
-		c.told.Done = c.told.Total
-		c.progress(c.told)
+	if err := c.save(); err != nil {
+		return err
 	}
-	return c.save()
+	c.told.Done = c.told.Total
+	c.progress(c.told)
+	return nil
 }
 
 // save stores the map, if the file will be found again.

@@ -21,7 +21,8 @@ type crashFile struct {
 	err  error
 	dead bool
 	full bool // no write is taken
-	ops  int
+
+	synced func() // called when a sync is done, and has not returned
 }
 
 var (
@@ -40,7 +41,6 @@ func newCrashFile(rng *rand.Rand, head header) *crashFile {
 func (f *crashFile) after(n int, err error) { f.fuse, f.err = n, err }
 
 func (f *crashFile) step(do func()) error {
-	f.ops++
 	f.writeBack(8) // the kernel does it when it likes
 	if f.dead {
 		return errPower
@@ -118,7 +118,13 @@ func (f *crashFile) punch(off, n int64) error {
 // from the disk again.
 func (f *crashFile) sync() error {
 	done := false
-	err := f.step(func() { done = true; f.writeBack(1) })
+	err := f.step(func() {
+		done = true
+		f.writeBack(1)
+	})
+	if f.synced != nil {
+		f.synced()
+	}
 	if err != nil && !done && !f.dead {
 		f.writeBack(2)
 		for s := range f.dirty {
