@@ -44,6 +44,7 @@ func TestCacheAgainstModel(t *testing.T) {
 			if last {
 				break
 			}
+			src.between = func() {}
 			if rapid.Bool().Draw(t, "power") {
 				file = file.powerLoss()
 			} else {
@@ -52,6 +53,19 @@ func TestCacheAgainstModel(t *testing.T) {
 			if path == "" { // it is gone
 				file = newCrashFile(rng, header{kindCache, testMoment(size)})
 			}
+		}
+		if path == "" {
+			return
+		}
+		file = file.powerLoss()
+		c, err := newCache(file, path, src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(src.fetched)
+		src.between = func() {}
+		if err := c.fill(bg); err != nil || len(src.fetched) > 0 {
+			t.Fatalf("a whole cache fetched %d pieces, %v", len(src.fetched), err)
 		}
 	})
 }
@@ -117,8 +131,9 @@ func fillAndRead(t *rapid.T, c *cache, last bool, want error) {
 	}
 }
 
-// What a file system took and then lost is not read from the cache.
-func TestCacheSyncFails(t *testing.T) {
+// What a file system took and then lost is not read from the cache, whether a
+// sync has said so yet or not.
+func TestCacheLost(t *testing.T) {
 	for seed := range uint64(200) {
 		rng := rand.New(rand.NewPCG(seed, 4))
 		src := newLogged(rng, 40*blockSize, 40)
@@ -127,25 +142,29 @@ func TestCacheSyncFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		syncs := 0
-		src.between = func() {
-			if rng.IntN(3) > 0 {
-				return
-			}
-			if syncs++; syncs == 3 {
-				file.after(1, errMedia)
-			}
-			if err := c.commit(); err != nil && !errors.Is(err, errMedia) {
+		check := func() {
+			got, err := readAll(c, 0, src.Size())
+			if err != nil {
 				t.Fatal(err)
 			}
+			if d := differ(got, src.content); d != "" {
+				t.Fatalf("seed %d: %s", seed, d)
+			}
 		}
-		_ = c.fill(bg)
-		got, err := readAll(c, 0, src.Size())
-		if err != nil {
-			t.Fatal(err)
+		src.between = func() {
+			switch rng.IntN(8) {
+			case 0:
+				_ = c.commit()
+			case 1:
+				_ = c.write()
+			case 2:
+				file.drop(2)
+			}
+			check()
 		}
-		if d := differ(got, src.content); d != "" {
-			t.Fatalf("seed %d: %s", seed, d)
+		lost := c.fill(bg)
+		if check(); lost != nil && !errors.Is(lost, errMedia) {
+			t.Fatal(lost)
 		}
 	}
 }

@@ -21,6 +21,7 @@ type crashFile struct {
 	err  error
 	dead bool
 	full bool // no write is taken
+	lost bool // the kernel has dropped what it could not write; the next sync says so
 
 	synced func() // called when a sync is done, and has not returned
 }
@@ -127,12 +128,23 @@ func (f *crashFile) sync() error {
 	}
 	if err != nil && !done && !f.dead {
 		f.writeBack(2)
-		for s := range f.dirty {
-			copy(f.data[s*sectorSize:(s+1)*sectorSize], f.disk[s*sectorSize:])
-			delete(f.dirty, s)
-		}
+		f.drop(1)
+	}
+	if f.lost && err == nil {
+		f.lost, err = false, errMedia
 	}
 	return err
+}
+
+// drop loses one in n of the dirty sectors, which are read from the disk again.
+func (f *crashFile) drop(n int) {
+	for _, s := range slices.Sorted(maps.Keys(f.dirty)) {
+		if f.rng.IntN(n) == 0 {
+			copy(f.data[s*sectorSize:(s+1)*sectorSize], f.disk[s*sectorSize:])
+			delete(f.dirty, s)
+			f.lost = true
+		}
+	}
 }
 
 func (f *crashFile) stretch(off, end int64) (from, to int64, err error) { return off, end, nil }

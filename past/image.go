@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 
 	"tlog"
 )
@@ -22,11 +23,14 @@ import (
 // was at the last flush or later. That a sector is written whole or not at all
 // is all that is asked of the disk.
 type image struct {
-	file   file
-	path   string // "": the file has no name
-	head   header
-	start  int64 // of the data
-	flushM sync.Mutex
+	file  file
+	path  string // "": the file has no name
+	head  header
+	start int64 // of the data
+
+	asked   atomic.Int64 // flushes
+	flushes sync.Mutex   // held by the one under way
+	done    int64        // of those asked for; guarded by flushes
 
 	mu     sync.RWMutex
 	states blockMap
@@ -213,12 +217,26 @@ func (im *image) write(p []byte, off int64) error {
 	return nil
 }
 
-// flush makes durable what was written and marked before it was called. After
-// a failed sync the kernel may drop what it could not write and report success
-// the next time, so nothing is read from the image any more either.
+// flush makes durable what was written and marked before it was called. Those
+// who wait for one under way share the next. After a failed sync the kernel may
+// drop what it could not write and report success the next time, so nothing is
+// read from the image any more either.
 func (im *image) flush() error {
-	im.flushM.Lock()
-	defer im.flushM.Unlock()
+	mine := im.asked.Add(1)
+	im.flushes.Lock()
+	defer im.flushes.Unlock()
+	if im.done >= mine {
+		return nil // by one that began after this was called
+	}
+	all := im.asked.Load()
+	err := im.flushNow()
+	if err == nil {
+		im.done = all
+	}
+	return err
+}
+
+func (im *image) flushNow() error {
 	if err := im.usable(); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -80,16 +81,18 @@ func (w *world) change(zero bool) error {
 // flush flushes; now and then something is written meanwhile, which it does
 // not promise.
 func (w *world) flush() error {
-	before := w.may
+	before, failed := w.may, error(nil)
 	w.may = map[int64][]any{}
 	if rapid.IntRange(0, 3).Draw(w.T, "meanwhile") == 3 {
 		w.file.synced = func() {
 			w.file.synced = nil
-			_ = w.change(rapid.Bool().Draw(w.T, "zero")) // what fails was not promised
+			failed = w.change(rapid.Bool().Draw(w.T, "zero"))
 		}
 	}
 	err := w.o.Flush()
-	w.file.synced = nil
+	if w.file.synced = nil; err == nil {
+		err = failed
+	}
 	if err != nil {
 		for s, list := range before {
 			w.may[s] = append(list, w.may[s]...)
@@ -244,13 +247,24 @@ func (w *world) acceptFailed() {
 	w.accept()
 }
 
+// slow is a Source whose reads take long enough for others to come between.
+type slow struct{ *logged }
+
+func (s slow) ReadAt(ctx context.Context, p []byte, off int64) error {
+	err := s.logged.ReadAt(ctx, p, off)
+	for range 20 {
+		runtime.Gosched()
+	}
+	return err
+}
+
 // Writers of different sectors of one block must not undo each other's, nor
 // those of a flush, a trim or a read.
 func TestOverlayParallel(t *testing.T) {
 	const blocks = 64
 	rng := rand.New(rand.NewPCG(1, 2))
 	src := newLogged(rng, blocks*blockSize, 40)
-	o, err := openOverlay(t.TempDir()+"/o", testMoment(src.Size()), src)
+	o, err := openOverlay(t.TempDir()+"/o", testMoment(src.Size()), slow{src})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,7 +278,7 @@ func TestOverlayParallel(t *testing.T) {
 					if err := o.WriteAt(bg, p, b*blockSize+sector*sectorSize); err != nil {
 						t.Error(err)
 					}
-					if sector == 0 {
+					if sector == 0 && b%16 == 0 {
 						if err := o.Flush(); err != nil {
 							t.Error(err)
 						}
@@ -284,5 +298,48 @@ func TestOverlayParallel(t *testing.T) {
 	}
 	if d := differ(got, want); d != "" {
 		t.Error(d)
+	}
+}
+
+// Those who wait for a flush share the next one, and none returns before one
+// that began after it was called.
+func TestFlushShared(t *testing.T) {
+	src := newLogged(rand.New(rand.NewPCG(1, 2)), 64*blockSize, 4)
+	file := newCrashFile(rand.New(rand.NewPCG(1, 3)), header{kindOverlay, testMoment(src.Size())})
+	im, err := loadImage(file, "overlay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := newOverlay(im, src)
+	var wg sync.WaitGroup
+	const others = 9
+	syncs := 0
+	file.synced = func() {
+		if syncs++; syncs > 1 {
+			return
+		}
+		if err := o.WriteAt(bg, []byte{1}, 0); err != nil {
+			t.Error(err)
+		}
+		for range others {
+			wg.Go(func() {
+				if err := o.Flush(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for im.asked.Load() < others+1 {
+			runtime.Gosched()
+		}
+	}
+	if err := o.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if syncs != 3 { // the first, of nothing; then data and map
+		t.Errorf("%d syncs", syncs)
+	}
+	if _, to := im.states.run(0, 1); to != 1 || len(file.dirty) > 0 {
+		t.Errorf("%d sectors are not durable", len(file.dirty))
 	}
 }
