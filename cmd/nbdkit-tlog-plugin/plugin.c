@@ -7,6 +7,7 @@
 #define NBDKIT_API_VERSION 2
 #include <errno.h>
 #include <nbdkit-plugin.h>
+#include <stdbool.h>
 
 #include "_cgo_export.h"
 #include "ring.h"
@@ -16,7 +17,16 @@
 void tlog_error(const char *msg) { nbdkit_error("%s", msg); }
 
 static int config(const char *key, const char *value) { return tlogConfig((char *)key, (char *)value); }
-static int config_complete(void) { return tlogConfigComplete(); }
+
+// A process serves a live disk or one of the past, which has callbacks of its own.
+static bool past, writable = true;
+
+static int config_complete(void) {
+  past = tlogShowsPast();
+  writable = !past || tlogPastWritable();
+  return tlogConfigComplete();
+}
+
 static int after_fork(void) { return tlogAfterFork(); }
 static void unload(void) { tlogUnload(); }
 
@@ -28,7 +38,7 @@ static void *open_connection(int readonly) {
 
 static int64_t get_size(void *h) {
   (void)h;
-  return tlogSize();
+  return past ? tlogPastSize() : tlogSize();
 }
 
 static int block_size(void *h, uint32_t *minimum, uint32_t *preferred, uint32_t *maximum) {
@@ -42,6 +52,11 @@ static int block_size(void *h, uint32_t *minimum, uint32_t *preferred, uint32_t 
 static int yes(void *h) {
   (void)h;
   return 1;
+}
+
+static int can_write(void *h) {
+  (void)h;
+  return writable;
 }
 
 static int no(void *h) {
@@ -62,11 +77,13 @@ static int can_cache(void *h) {
 static int do_pread(void *h, void *buf, uint32_t count, uint64_t offset, uint32_t flags) {
   (void)h;
   (void)flags;
-  return tlogRead(buf, count, offset);
+  return past ? tlogPastRead(buf, count, offset) : tlogRead(buf, count, offset);
 }
 
 static int do_pwrite(void *h, const void *buf, uint32_t count, uint64_t offset, uint32_t flags) {
   (void)h;
+  if (past)
+    return tlogPastWrite((void *)buf, count, offset, flags);
   switch (tlog_ring_put(buf, count, offset)) {
   case TLOG_PUT:
     return flags & NBDKIT_FLAG_FUA ? tlogFlush() : 0;
@@ -81,29 +98,29 @@ static int do_pwrite(void *h, const void *buf, uint32_t count, uint64_t offset, 
 static int do_flush(void *h, uint32_t flags) {
   (void)h;
   (void)flags;
-  return tlogFlush();
+  return past ? tlogPastFlush() : tlogFlush();
 }
 
 static int do_trim(void *h, uint32_t count, uint64_t offset, uint32_t flags) {
   (void)h;
-  return tlogTrim(count, offset, flags);
+  return past ? tlogPastZero(count, offset, flags) : tlogTrim(count, offset, flags);
 }
 
 static int do_zero(void *h, uint32_t count, uint64_t offset, uint32_t flags) {
   (void)h;
-  return tlogZero(count, offset, flags);
+  return past ? tlogPastZero(count, offset, flags) : tlogZero(count, offset, flags);
 }
 
 static int do_extents(void *h, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents) {
   (void)h;
-  return tlogExtents(count, offset, flags, extents);
+  return past ? tlogPastExtents(count, offset, flags, extents) : tlogExtents(count, offset, flags, extents);
 }
 
 static struct nbdkit_plugin plugin = {
     .name = "tlog",
     .longname = "tlog: continuous data protection for virtual disks",
-    .description = "a disk whose every write is logged by a tlogserver",
-    .config_help = "use tlognbd serve; see tlognbd serve --help",
+    .description = "a disk whose every write is logged by a tlogserver, or a moment of its past",
+    .config_help = "use tlognbd serve and tlognbd mount; see tlognbd --help",
     .errno_is_preserved = 0,
 
     .unload = unload,
@@ -114,7 +131,7 @@ static struct nbdkit_plugin plugin = {
     .open = open_connection,
     .get_size = get_size,
     .block_size = block_size,
-    .can_write = yes,
+    .can_write = can_write,
     .can_flush = yes,
     .is_rotational = no,
     .can_trim = yes,

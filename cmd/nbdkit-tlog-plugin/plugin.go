@@ -80,6 +80,13 @@ func tlogAfterFork() C.int {
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	var err error
+	if settings.moment.when != "" {
+		if pastDisk, err = settings.show(ctx, log); err != nil {
+			leave(err)
+		}
+		settings.announceMoment(pastDisk)
+		return 0
+	}
 	if writes, err = openIntake(settings.disk.FlushDeadline); err != nil {
 		leave(err)
 	}
@@ -94,6 +101,11 @@ func tlogAfterFork() C.int {
 
 //export tlogUnload
 func tlogUnload() {
+	if pastDisk != nil {
+		if err := pastDisk.close(); err != nil {
+			leave(err)
+		}
+	}
 	if disk == nil {
 		return
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"strconv"
@@ -20,12 +19,15 @@ import (
 	"tlog"
 	"tlog/client"
 	"tlog/cmd/internal/storage"
+	"tlog/past"
+	"tlog/player"
 	"tlog/vdisk"
 )
 
 // parameters are what nbdkit's command line says.
 type parameters struct {
 	disk    vdisk.Config
+	moment  moment // instead of a live disk
 	storage storage.Flags
 	flags   *pflag.FlagSet // the storage's
 	output  *os.File       // standard output
@@ -54,8 +56,12 @@ func (p *parameters) set(key, value string) (err error) {
 	case "flush-deadline":
 		p.disk.FlushDeadline, err = time.ParseDuration(value)
 	default:
+		var ours bool
+		if ours, err = p.moment.set(key, value); ours {
+			break
+		}
 		if p.flags.Lookup(key) == nil {
-			return fmt.Errorf("unknown parameter %s; start the plugin by tlognbd serve", key)
+			return fmt.Errorf("unknown parameter %s; start the plugin by tlognbd", key)
 		}
 		err = p.flags.Set(key, value)
 	}
@@ -67,6 +73,12 @@ func (p *parameters) set(key, value string) (err error) {
 
 // check finds what is missing before anything is opened.
 func (p *parameters) check() error {
+	if p.moment.when != "" {
+		if p.disk.Vdisk == "" {
+			return errors.New("vdisk is needed; start the plugin by tlognbd mount")
+		}
+		return p.storage.ReadConfig(p.flags)
+	}
 	if p.disk.Vdisk == "" || p.disk.Base == "" || p.disk.Size == 0 || len(p.disk.Servers) == 0 {
 		return errors.New("vdisk, size, base and server are needed; start the plugin by tlognbd serve")
 	}
@@ -82,11 +94,14 @@ func (p *parameters) open(ctx context.Context, log *slog.Logger, returned func(w
 	cfg := p.disk
 	cfg.Logger, cfg.Returned = log, returned
 	if p.storage.Given() {
-		past := &past{storage: &p.storage, vdisk: cfg.Vdisk, log: log}
-		cfg.CatchUp, cfg.Rebuild = past.catchUp, past.rebuild
+		history := &history{storage: &p.storage, vdisk: cfg.Vdisk, log: log}
+		cfg.CatchUp, cfg.Rebuild = history.catchUp, history.rebuild
 	}
-	lines := progress{out: os.Stderr, name: cfg.Vdisk, began: time.Now()}
-	cfg.Progress = lines.step
+	told := lines{out: os.Stderr, began: time.Now()}
+	cfg.Progress = func(p vdisk.Progress) {
+		told.what = fmt.Sprintf("vdisk %s: base brought to record %d", cfg.Vdisk, p.To)
+		told.tell(p.Done, "")
+	}
 	return vdisk.Open(ctx, cfg)
 }
 
@@ -101,12 +116,17 @@ func (p *parameters) keepOutput() error {
 	return nil
 }
 
-// announce says, in one line on standard output, that the disk is there.
-// Whoever reads it may be gone: that is no reason not to serve.
-func (p *parameters) announce(s client.Session) {
-	fmt.Fprintf(p.output, "tlognbd: vdisk %s, %s, serving on %s; logged by %s; %s\n",
-		p.disk.Vdisk, humanize.IBytes(uint64(p.disk.Size)), listening(), s.Server, s.Durability)
+// say prints the one line that standard output gets. Whoever reads it may be
+// gone: that is no reason not to serve.
+func (p *parameters) say(format string, a ...any) {
+	fmt.Fprintf(p.output, format, a...)
 	p.output.Close() //nolint:errcheck // nothing is lost
+}
+
+// announce says that the disk is there.
+func (p *parameters) announce(s client.Session) {
+	p.say("tlognbd: vdisk %s, %s, serving on %s; logged by %s; %s\n",
+		p.disk.Vdisk, humanize.IBytes(uint64(p.disk.Size)), listening(), s.Server, s.Durability)
 }
 
 // exitCode is the exit code of every tlog program for err.
@@ -116,32 +136,10 @@ func exitCode(err error) int {
 		return storage.ExitNotFlushed
 	case errors.Is(err, client.ErrFenced), errors.Is(err, client.ErrDenied):
 		return storage.ExitFenced
-	case errors.Is(err, vdisk.ErrBase), errors.Is(err, vdisk.ErrBehind), errors.Is(err, client.ErrRefused):
+	case errors.Is(err, player.ErrRange):
+		return storage.ExitUsage
+	case errors.Is(err, vdisk.ErrBase), errors.Is(err, vdisk.ErrBehind), errors.Is(err, client.ErrRefused), errors.Is(err, past.ErrFile) && tlog.ClassOf(err) != tlog.Corrupt:
 		return storage.ExitConfig
 	}
 	return storage.ExitCode(err)
-}
-
-// lineEvery is how often progress is told.
-const lineEvery = 2 * time.Second
-
-// progress tells how far catching up is, a line every few seconds.
-type progress struct {
-	out         io.Writer
-	name        tlog.VdiskID
-	began, told time.Time
-}
-
-func (l *progress) step(p vdisk.Progress) {
-	now := time.Now()
-	if p.Done < 1 && now.Sub(l.told) < lineEvery {
-		return
-	}
-	l.told = now
-	took := now.Sub(l.began)
-	left := ""
-	if p.Done > 0.01 && p.Done < 1 {
-		left = fmt.Sprintf(", about %v left", time.Duration(float64(took)*(1-p.Done)/p.Done).Round(time.Second))
-	}
-	fmt.Fprintf(l.out, "tlognbd: vdisk %s: base brought to record %d: %.0f %% after %v%s\n", l.name, p.To, 100*p.Done, took.Round(100*time.Millisecond), left)
 }

@@ -14,6 +14,7 @@ import (
 	"tlog"
 	"tlog/client"
 	"tlog/cmd/internal/storage"
+	"tlog/past"
 	"tlog/player"
 	"tlog/vdisk"
 )
@@ -48,6 +49,30 @@ func TestParameters(t *testing.T) {
 	}
 }
 
+func TestMomentParameters(t *testing.T) {
+	p := newSettings()
+	for _, kv := range [][2]string{
+		{"past", "-5m"}, {"snap-to", "any"}, {"cow", "/o"}, {"cache", "/c"}, {"hydrate", "true"}, {"index", "/i"}, {"temp-dir", "/t"}, {"data-dir", "/d"},
+	} {
+		if err := p.set(kv[0], kv[1]); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := p.check(); err == nil {
+		t.Error("no vdisk given, and accepted")
+	}
+	if err := errors.Join(p.set("vdisk", "v"), p.check()); err != nil {
+		t.Error(err)
+	}
+	want := moment{when: "-5m", snap: "any", overlay: "/o", cache: "/c", hydrate: true, index: "/i", tempDir: "/t"}
+	if p.moment != want || p.storage.DataDir != "/d" {
+		t.Errorf("moment %+v of %+v", p.moment, p.storage)
+	}
+	if err := p.set("hydrate", "perhaps"); err == nil {
+		t.Error("hydrate=perhaps accepted")
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -63,6 +88,9 @@ func TestExitCodes(t *testing.T) {
 		{tlog.Corruptf("%w", vdisk.ErrDiverged), storage.ExitIntegrity},
 		{tlog.Unavailablef("x"), storage.ExitServers},
 		{client.ErrNotFlushed, storage.ExitNotFlushed},
+		{player.ErrRange, storage.ExitUsage},
+		{past.ErrFile, storage.ExitConfig},
+		{fmt.Errorf("%w: %w", past.ErrFile, tlog.Corruptf("checksum")), storage.ExitIntegrity},
 	} {
 		if got := exitCode(fmt.Errorf("vdisk: %w", c.err)); got != c.want {
 			t.Errorf("%v: exit %d, want %d", c.err, got, c.want)
@@ -72,13 +100,13 @@ func TestExitCodes(t *testing.T) {
 
 // A storage that is not the server's is refused before a record is read.
 func TestCompare(t *testing.T) {
-	p := &past{vdisk: "v"}
+	h := &history{vdisk: "v"}
 	at := client.Point{Sequence: 7, Chain: tlog.Hash{1}}
-	if err := p.compare(player.Info{Last: 7, Chain: tlog.Hash{1}}, at); err != nil {
+	if err := h.compare(player.Info{Last: 7, Chain: tlog.Hash{1}}, at); err != nil {
 		t.Error(err)
 	}
 	for _, info := range []player.Info{{Last: 6, Chain: tlog.Hash{1}}, {Last: 8, Chain: tlog.Hash{1}}, {Last: 7}} {
-		if err := p.compare(info, at); tlog.ClassOf(err) != tlog.Corrupt {
+		if err := h.compare(info, at); tlog.ClassOf(err) != tlog.Corrupt {
 			t.Errorf("%+v: %v", info, err)
 		}
 	}

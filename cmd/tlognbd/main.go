@@ -8,14 +8,27 @@
 // where that server keeps the log; with it a base that is missing or behind,
 // as after a crash, is brought up to the log.
 //
+//	tlognbd mount VDISK --at WHEN [--snap-to flush|any] [--cow FILE] [--cache FILE] [--hydrate=false]
+//	              [--index DIR] [--listen ADDR|unix:PATH] STORAGE
+//
+// serves the disk as it was at WHEN: at once, whatever it holds. It reads the
+// log's index, which it brings up to date first, and of the log what is asked
+// for; in the background it hydrates, that is, brings the rest here, newest first,
+// and says how far it is on standard error. The disk is read only, unless --cow
+// names a file, an overlay, that takes what is written: what was flushed is found
+// there by the next mount of the same moment, whatever happened meanwhile. A
+// moment that the log does not cover is exit code 2, and shows what it covers.
+//
 // tlognbd checks the command line and then becomes nbdkit, in the foreground,
 // with the plugin nbdkit-tlog-plugin.so that lies beside it. SIGTERM makes what
 // was accepted durable before the process ends. Exit codes: 0 done, 1 failed,
-// 2 usage, 3 configuration or base image, 4 data integrity, 5 fenced: another
-// client has the vdisk, 6 not enough shard servers, 7 not fully flushed.
+// 2 usage, 3 configuration, base image, overlay or cache, 4 data integrity,
+// 5 fenced: another client has the vdisk, 6 not enough shard servers, 7 not fully
+// flushed.
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -23,6 +36,8 @@ import (
 
 	"tlog/cmd/internal/storage"
 )
+
+var errCommand = errors.New("name a command: serve or mount; see tlognbd --help")
 
 func main() {
 	err := command().Execute()
@@ -40,12 +55,12 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return storage.Usage(fmt.Errorf("name a command: serve; see tlognbd --help"))
+			return storage.Usage(errCommand)
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return storage.Usage(err) })
-	serve := serveCommand()
-	for _, c := range []*cobra.Command{root, serve} {
+	serve, mount := serveCommand(), mountCommand()
+	for _, c := range []*cobra.Command{root, serve, mount} {
 		want := c.Args
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := want(cmd, args); err != nil {
@@ -54,6 +69,6 @@ func command() *cobra.Command {
 			return nil
 		}
 	}
-	root.AddCommand(serve)
+	root.AddCommand(serve, mount)
 	return root
 }

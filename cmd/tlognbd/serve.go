@@ -1,12 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,10 +25,8 @@ type serve struct {
 	servers  []string
 	base     string
 	takeover bool
-	listen   string
-	insecure bool
 	deadline time.Duration
-	threads  int
+	endpoint endpoint
 
 	storage storage.Flags
 	given   *pflag.FlagSet // the storage's flags
@@ -60,10 +55,8 @@ func (s *serve) command() *cobra.Command {
 	f.StringSliceVar(&s.servers, "server", []string{"127.0.0.1:11211"}, "tlogservers, HOST:PORT or unix:PATH, tried in order")
 	f.StringVar(&s.base, "base", "", "base image, a sparse file that holds the current disk (empty: ./"+stateDir+"/VDISK.img)")
 	f.BoolVar(&s.takeover, "takeover", false, "take the vdisk from the client that had it")
-	f.StringVar(&s.listen, "listen", "127.0.0.1:10809", "where NBD clients connect: HOST:PORT or unix:PATH")
-	f.BoolVar(&s.insecure, "insecure", false, "listen on addresses that other hosts reach: NBD asks nobody for a password")
 	f.DurationVar(&s.deadline, "flush-deadline", 30*time.Second, "what is not durable by then is an I/O error for the guest")
-	f.IntVar(&s.threads, "threads", 16, "requests served at once for a connection: more let more reads pass waiting flushes, and cost speed")
+	s.endpoint.register(f)
 	s.storage.Register(s.given, false)
 	f.AddFlagSet(s.given)
 	return c
@@ -81,8 +74,6 @@ func (s *serve) check() error {
 		return usagef("--size %d: a disk has a multiple of 512 bytes", int64(s.size))
 	case s.deadline <= 0:
 		return usagef("--flush-deadline %v: must be positive", s.deadline)
-	case s.threads < 1 || s.threads > 1024:
-		return usagef("--threads %d: must be 1 to 1024", s.threads)
 	case len(s.servers) == 0:
 		return usagef("--server: name at least one")
 	}
@@ -91,68 +82,16 @@ func (s *serve) check() error {
 			return usagef("--server %q: %w", a, err)
 		}
 	}
-	if err := s.checkListen(); err != nil {
+	if err := s.endpoint.check(); err != nil {
 		return err
 	}
 	// The plugin reads the file again; here it is read for its errors.
 	return s.storage.ReadConfig(s.given)
 }
 
-func (s *serve) checkListen() error {
-	if err := checkAddress(s.listen); err != nil {
-		return usagef("--listen %q: %w", s.listen, err)
-	}
-	host, _, isTCP := s.tcp()
-	if !isTCP || s.insecure {
-		return nil
-	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
-		return nil
-	}
-	return usagef("--listen %s: other hosts reach this address and NBD asks nobody for a password: use a loopback address or a unix socket, or say --insecure", s.listen)
-}
-
-// tcp splits --listen, unless it is a unix socket.
-func (s *serve) tcp() (host, port string, ok bool) {
-	if strings.HasPrefix(s.listen, "unix:") {
-		return "", "", false
-	}
-	host, port, err := net.SplitHostPort(s.listen)
-	return host, port, err == nil
-}
-
-func checkAddress(a string) error {
-	if path, ok := strings.CutPrefix(a, "unix:"); ok {
-		if path == "" || len(path) > 107 {
-			return errors.New("the path of a unix socket has 1 to 107 bytes")
-		}
-		return nil
-	}
-	_, port, err := net.SplitHostPort(a)
-	if err != nil {
-		return errors.New("want HOST:PORT or unix:PATH")
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		return fmt.Errorf("%q is not a port", port)
-	}
-	if strings.Contains(a, ",") {
-		return errors.New("an address has no comma")
-	}
-	return nil
-}
-
-// run makes ready what nbdkit expects, and becomes it.
+// run makes the base ready, and serves.
 func (s *serve) run() error {
 	base, err := s.prepareBase()
-	if err != nil {
-		return err
-	}
-	if path, ok := strings.CutPrefix(s.listen, "unix:"); ok {
-		if err := removeStale(path); err != nil {
-			return err
-		}
-	}
-	plugin, err := findPlugin()
 	if err != nil {
 		return err
 	}
@@ -160,18 +99,7 @@ func (s *serve) run() error {
 	if err != nil {
 		return err
 	}
-	return become("nbdkit", slices.Concat([]string{"-f", "--threads", strconv.Itoa(s.threads)}, s.socket(), []string{plugin}, params))
-}
-
-// socket is --listen as nbdkit wants it.
-func (s *serve) socket() []string {
-	if host, port, ok := s.tcp(); ok {
-		if host == "" {
-			return []string{"-p", port}
-		}
-		return []string{"-i", host, "-p", port}
-	}
-	return []string{"-U", strings.TrimPrefix(s.listen, "unix:")}
+	return s.endpoint.serve(nil, params)
 }
 
 // parameters are the plugin's: what was given, with absolute paths.
@@ -184,28 +112,9 @@ func (s *serve) parameters(base string) ([]string, error) {
 		"flush-deadline=" + s.deadline.String(),
 		"takeover=" + strconv.FormatBool(s.takeover),
 	}
-	var failed error
-	// Visit would miss them: they were parsed as flags of the command.
-	s.given.VisitAll(func(f *pflag.Flag) {
-		if !f.Changed {
-			return
-		}
-		value := f.Value.String()
-		if list, ok := f.Value.(pflag.SliceValue); ok {
-			value = strings.Join(list.GetSlice(), ",")
-		}
-		if paths[f.Name] {
-			abs, err := filepath.Abs(value)
-			failed = errors.Join(failed, err)
-			value = abs
-		}
-		params = append(params, f.Name+"="+value)
-	})
-	return params, failed
+	storage, err := storageParameters(s.given)
+	return append(params, storage...), err
 }
-
-// paths are the storage flags that name a file or a directory.
-var paths = map[string]bool{"config": true, "data-dir": true, "key-file": true, "redis-password-file": true}
 
 // prepareBase is the absolute path of the base image, whose directory exists.
 func (s *serve) prepareBase() (string, error) {

@@ -91,8 +91,8 @@ func TestParameters(t *testing.T) {
 		t.Errorf("got %q, %v\nwant %q", got, err, want)
 	}
 	for listen, want := range map[string]string{"127.0.0.1:7": "-i 127.0.0.1 -p 7", ":7": "-p 7", "unix:/x": "-U /x", "[::1]:7": "-i ::1 -p 7"} {
-		s.listen = listen
-		if got := strings.Join(s.socket(), " "); got != want {
+		s.endpoint.listen = listen
+		if got := strings.Join(s.endpoint.socket(), " "); got != want {
 			t.Errorf("--listen %s: %q, want %q", listen, got, want)
 		}
 	}

@@ -16,23 +16,23 @@ import (
 	"tlog/vdisk"
 )
 
-// past reads the vdisk's log from its storage, which is opened only when the
+// history reads the vdisk's log from its storage, which is opened only when the
 // base has something to catch up: most attaches need none.
-type past struct {
+type history struct {
 	storage *storage.Flags
 	vdisk   tlog.VdiskID
 	log     *slog.Logger
 }
 
 // with opens the log and checks that it is at `to` what the server says.
-func (p *past) with(ctx context.Context, to client.Point, fn func(*player.Log) error) error {
-	opened, err := p.storage.OpenReader(ctx, p.log, true)
+func (h *history) with(ctx context.Context, to client.Point, fn func(*player.Log) error) error {
+	opened, err := h.storage.OpenReader(ctx, h.log, true)
 	if err != nil {
 		return err
 	}
-	log, err := player.Open(ctx, opened.Pool, opened.Keys, p.vdisk, player.Config{})
+	log, err := player.Open(ctx, opened.Pool, opened.Keys, h.vdisk, player.Config{})
 	if err == nil {
-		err = p.compare(log.Info(), to)
+		err = h.compare(log.Info(), to)
 	}
 	if err == nil {
 		err = fn(log)
@@ -41,17 +41,17 @@ func (p *past) with(ctx context.Context, to client.Point, fn func(*player.Log) e
 }
 
 // compare needs the head only: the log is ours, so nobody appends to it.
-func (p *past) compare(info player.Info, to client.Point) error {
+func (h *history) compare(info player.Info, to client.Point) error {
 	if info.Last != to.Sequence || info.Chain != to.Chain {
 		return tlog.Corruptf("the storage named has vdisk %s up to record %d with chain value %v, the server is at %d with %v: name the storage of that server",
-			p.vdisk, info.Last, info.Chain, to.Sequence, to.Chain)
+			h.vdisk, info.Last, info.Chain, to.Sequence, to.Chain)
 	}
 	return nil
 }
 
 // catchUp is a vdisk.Config's CatchUp.
-func (p *past) catchUp(ctx context.Context, after, to client.Point, fn func(*tlog.Record) error) error {
-	err := p.with(ctx, to, func(l *player.Log) error {
+func (h *history) catchUp(ctx context.Context, after, to client.Point, fn func(*tlog.Record) error) error {
+	err := h.with(ctx, to, func(l *player.Log) error {
 		return l.Replay(ctx, after.Sequence, after.Chain, to.Sequence, fn)
 	})
 	if errors.Is(err, player.ErrHistory) {
@@ -61,8 +61,8 @@ func (p *past) catchUp(ctx context.Context, after, to client.Point, fn func(*tlo
 }
 
 // rebuild is a vdisk.Config's Rebuild.
-func (p *past) rebuild(ctx context.Context, to client.Point, t vdisk.Target, progress func(float64)) error {
-	return p.with(ctx, to, func(l *player.Log) error {
+func (h *history) rebuild(ctx context.Context, to client.Point, t vdisk.Target, progress func(float64)) error {
+	return h.with(ctx, to, func(l *player.Log) error {
 		when, err := player.ParseWhen(fmt.Sprintf("seq:%d", to.Sequence), time.Now())
 		if err != nil {
 			return err
