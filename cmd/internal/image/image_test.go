@@ -159,7 +159,7 @@ func TestChanged(t *testing.T) {
 		{"written", func(path string) error { return appendTo(path, "x") }, "was written to"},
 		{"cut", func(path string) error { return os.Truncate(path, window) }, "became shorter"},
 	} {
-		path := write(t, content(3, 100*window), false)
+		path := write(t, content(3, 40*window), false)
 		m, err := Open(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
@@ -195,7 +195,7 @@ func appendTo(path, text string) error {
 
 // TestEnded ends the context, and stops asking, in the midst of an image.
 func TestEnded(t *testing.T) {
-	m, err := Open(t.Context(), write(t, content(4, 100*window), false))
+	m, err := Open(t.Context(), write(t, content(4, 40*window), false))
 	if err != nil {
 		t.Fatal(err)
 	}
