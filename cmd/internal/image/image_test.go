@@ -222,3 +222,31 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestRuns cuts data at odd offsets: blocks of zeroes are those of the disk.
+func TestRuns(t *testing.T) {
+	disk := content(5, 40*unit)
+	clear(disk[3*unit : 5*unit])
+	for off := 0; off < len(disk); off += 777 {
+		for _, n := range []int{1, 100, unit, 2*unit + 1, 7 * unit} {
+			part := disk[off:min(len(disk), off+n)]
+			got := bytes.Repeat([]byte{0}, len(part))
+			end := off
+			for p := range Runs(int64(off), part) {
+				at := int(p.Off)
+				for b := (at + unit - 1) / unit * unit; b+unit <= at+len(p.Data); b += unit {
+					if bytes.Equal(disk[b:b+unit], zeroes[:]) {
+						t.Fatalf("%d bytes at %d: the block at %d is zero, and in a run", len(part), off, b)
+					}
+				}
+				if at < end || len(p.Data) == 0 {
+					t.Fatalf("%d bytes at %d: a run of %d at %d", len(part), off, len(p.Data), at)
+				}
+				end = at + copy(got[at-off:], p.Data)
+			}
+			if !bytes.Equal(got, part) {
+				t.Fatalf("%d bytes at %d: the runs are not the data", len(part), off)
+			}
+		}
+	}
+}
