@@ -109,7 +109,11 @@ func (o *bookmarking) write(ctx context.Context, when player.When, out io.Writer
 // mark is the bookmark of a moment.
 func (o *bookmarking) mark(ctx context.Context, l *player.Log, when player.When) (bookmark.Bookmark, error) {
 	b := bookmark.Bookmark{Vdisk: o.vdisk, UUID: l.Info().UUID, Name: o.name, Note: o.note, Made: time.Now()}
-	p, err := moment(ctx, l, when)
+	when, err := bookmark.Resolve(ctx, l, when)
+	if err != nil {
+		return b, err
+	}
+	p, err := l.ResolveSnap(ctx, when, player.SnapDefault)
 	if err != nil {
 		return b, err
 	}

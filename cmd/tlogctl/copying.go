@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"tlog"
-	"tlog/bookmark"
 	"tlog/cmd/internal/attach"
 	"tlog/cmd/internal/image"
 	"tlog/cmd/internal/storage"
@@ -46,7 +45,7 @@ func (t *tool) copyCommand() *cobra.Command {
 }
 
 func (o *copying) run(ctx context.Context, out io.Writer) (err error) {
-	when, err := player.ParseWhen(o.at, time.Now())
+	_, err = player.ParseWhen(o.at, time.Now())
 	if err == nil {
 		err = o.from.Check()
 	}
@@ -68,31 +67,32 @@ func (o *copying) run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	p, err := moment(ctx, l, when)
+	ix, err := o.openIndex(ctx, l)
 	if err != nil {
 		return err
 	}
-	return o.copy(ctx, a, l, p, out)
-}
-
-// moment is the point of a log that a When means.
-func moment(ctx context.Context, l *player.Log, when player.When) (player.Point, error) {
-	when, err := bookmark.Resolve(ctx, l, when)
+	defer o.closeIndex(ix)
+	p, err := o.moment(ctx, l, ix, o.at, player.SnapDefault)
 	if err != nil {
-		return player.Point{}, err
+		return err
 	}
-	return l.ResolveSnap(ctx, when, player.SnapDefault)
+	return o.copy(ctx, a, ix, p, out)
 }
 
-func (o *copying) copy(ctx context.Context, a *attach.Access, l *player.Log, p player.Point, out io.Writer) error {
+func (o *copying) copy(ctx context.Context, a *attach.Access, ix *player.Index, p player.Point, out io.Writer) (err error) {
 	if p.Sequence == 0 {
 		return fmt.Errorf("copy: vdisk %s has no record yet", o.from)
 	}
-	if err := o.begin(ctx, a, l.Info().DiskSize); err != nil {
+	past, err := ix.Past(p)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, past.Close()) }()
+	if err := o.begin(ctx, a, uint64(past.Size())); err != nil {
 		return err
 	}
 	bar := newProgress("copy", os.Stderr)
-	report, err := l.Restore(ctx, p, copyTarget{ctx, &o.newLog}, true, bar.step)
+	report, err := past.Restore(ctx, copyTarget{ctx, &o.newLog}, player.RestoreOptions{Fresh: true, Progress: bar.step})
 	bar.end()
 	if err := o.end(ctx, err, fmt.Sprintf("tlogctl copy %s %s --at seq:%d --resume", o.from, o.vdisk, p.Sequence)); err != nil {
 		return err

@@ -27,7 +27,7 @@ import (
 func ctl(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := command()
 	var out bytes.Buffer
-	cmd.SetArgs(append(args, "--data-dir", dir))
+	cmd.SetArgs(append(args, "--data-dir", dir, "--index", dir+".index"))
 	cmd.SetOut(&out)
 	err := cmd.ExecuteContext(ctx)
 	return out.String(), err
@@ -227,7 +227,7 @@ func TestImportResumeRefuses(t *testing.T) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, dir, storage.ExitIntegrity, "record 3", "import", path, "vm", "--resume")
+	refused(t, dir, storage.ExitIntegrity, "record 3 (write", "import", path, "vm", "--resume")
 	if err := os.WriteFile(path, b[:4<<20], 0o600); err != nil {
 		t.Fatal(err)
 	}
