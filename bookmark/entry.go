@@ -47,10 +47,10 @@ func newEntry(b *Bookmark, id string) *entry {
 func (e *entry) bookmark() Bookmark {
 	b := Bookmark{Vdisk: e.Vdisk, UUID: e.UUID, Name: e.Name, Sequence: e.Sequence, Position: e.Position, Digest: e.digest, Note: e.Note}
 	if e.Time != nil {
-		b.Time = *e.Time
+		b.Time = e.Time.UTC()
 	}
 	if e.Made != nil {
-		b.Made = *e.Made
+		b.Made = e.Made.UTC()
 	}
 	return b
 }

@@ -27,7 +27,7 @@ import (
 func ctl(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := command()
 	var out bytes.Buffer
-	cmd.SetArgs(append(args, "--data-dir", dir))
+	cmd.SetArgs(append(args, "--data-dir", dir, "--index", dir+".index"))
 	cmd.SetOut(&out)
 	err := cmd.ExecuteContext(ctx)
 	return out.String(), err
@@ -150,6 +150,8 @@ func begin(t testing.TB, dir, path string, vdisk tlog.VdiskID, n int, id tlog.UU
 	}
 }
 
+func importer(vdisk tlog.VdiskID) tlog.UUID { return (&newLog{verb: "import", vdisk: vdisk}).id() }
+
 func TestImport(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	path := newImage(t, 1, 5<<20)
@@ -167,7 +169,7 @@ func TestImport(t *testing.T) {
 	sameDisk(t, dir, "larger", "latest", path)
 
 	refused(t, dir, storage.ExitFailed, fmt.Sprintf("has %d records already", len(list)), "import", path, "vm")
-	refused(t, dir, storage.ExitFailed, "holds the whole image", "import", path, "vm", "--resume")
+	refused(t, dir, storage.ExitFailed, "is whole already", "import", path, "vm", "--resume")
 	refused(t, dir, storage.ExitUsage, "the image has", "import", path, "other", "--size", "1M")
 	refused(t, dir, storage.ExitUsage, "multiple of 512", "import", path, "other", "--size", "7777777")
 	refused(t, dir, storage.ExitUsage, "vdisk name", "import", path, "not/a/name")
@@ -185,7 +187,7 @@ func TestImportResume(t *testing.T) {
 	want := records(t, dir, "whole")
 	for _, n := range []int{0, 1, len(want) / 2, len(want) - 1} {
 		vdisk := tlog.VdiskID(fmt.Sprint("vm-", n))
-		begin(t, dir, path, vdisk, n, importers.NameUUID(string(vdisk)))
+		begin(t, dir, path, vdisk, n, importer(vdisk))
 		if n > 0 {
 			refused(t, dir, storage.ExitFailed, "--resume", "import", path, string(vdisk))
 		}
@@ -207,7 +209,7 @@ func TestImportResume(t *testing.T) {
 func TestImportResumeRefuses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	path, other := newImage(t, 3, 5<<20), newImage(t, 4, 5<<20)
-	begin(t, dir, path, "vm", 3, importers.NameUUID("vm"))
+	begin(t, dir, path, "vm", 3, importer("vm"))
 	refused(t, dir, storage.ExitIntegrity, "record 1", "import", other, "vm", "--resume")
 	begin(t, dir, path, "theirs", 3, tlog.UUID{9})
 	refused(t, dir, storage.ExitFenced, "another client", "import", path, "theirs", "--resume")
@@ -221,6 +223,11 @@ func TestImportResumeRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(t, dir, storage.ExitIntegrity, "record 3", "import", path, "vm", "--resume")
+	clear(b[list[2].Offset:]) // the image ends before the log does
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, dir, storage.ExitIntegrity, "record 3 (write", "import", path, "vm", "--resume")
 	if err := os.WriteFile(path, b[:4<<20], 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -133,3 +133,36 @@ func TestImportServed(t *testing.T) {
 		})
 	}
 }
+
+// TestCopy copies a moment of a disk that is being served and written to, and
+// serves the copy beside it.
+func TestCopy(t *testing.T) {
+	for _, kind := range pools {
+		t.Run(kind.name, func(t *testing.T) {
+			s := newStack(t, kind.make(t))
+			p := s.pool
+			s.fio("before", s.socket, 16<<20, "--bs=16k", "--rw=randwrite", "--size=8m", "--fsync=32")
+			m := s.mark("before.img")
+			copying := start(t, bin(t, "tlogctl"), append([]string{"copy", vdisk, "the-copy", "--at", m.seq, "--server", s.addr}, p.flags...)...)
+			s.fio("more", s.socket, 16<<20, "--bs=4k", "--rw=randwrite", "--size=8m", "--fsync=32")
+			if <-copying.done; copying.err != nil {
+				t.Fatalf("tlogctl copy: %v: %s", copying.err, copying.out.String())
+			}
+			equal(t, p.restored(t, "the-copy"), m.image)
+			p.ctl(t, 0, "verify", "the-copy")
+			socket := filepath.Join(t.TempDir(), "copy.sock")
+			start(t, bin(t, "tlognbd"), append([]string{"serve", "the-copy", "--size", "192M", "--server", s.addr, "--takeover",
+				"--base", filepath.Join(t.TempDir(), "copy.img"), "--listen", "unix:" + socket}, p.flags...)...)
+			eventually(t, "the copy is served", func() error {
+				if out, code := try(t, "nbdinfo", "--size", uri(socket)); code != 0 {
+					return fmt.Errorf("nbdinfo: %s", out)
+				}
+				return nil
+			})
+			served := filepath.Join(t.TempDir(), "served.img")
+			run(t, "nbdcopy", uri(socket), served)
+			equal(t, served, m.image)
+			s.unfailed()
+		})
+	}
+}

@@ -180,11 +180,11 @@ func (r *reading) pop(yield func(Piece, error) bool) (more bool, err error) {
 	if p.err != nil {
 		return false, p.err
 	}
-	for from, to := range runs(p.data) {
+	for piece := range Runs(p.off, p.data) {
 		if err := r.ctx.Err(); err != nil {
 			return false, err
 		}
-		if !yield(Piece{p.off + int64(from), p.data[from:to]}, nil) {
+		if !yield(piece, nil) {
 			return false, nil
 		}
 	}
@@ -199,16 +199,17 @@ func (r *reading) drain() {
 	}
 }
 
-// runs yields the parts of data that are not zero, from and to.
-func runs(data []byte) iter.Seq2[int, int] {
-	return func(yield func(int, int) bool) {
+// Runs yields what of data, which is at off of a disk, is not in blocks of
+// zeroes: runs as Pieces has them, but that they begin and end where data does.
+func Runs(off int64, data []byte) iter.Seq[Piece] {
+	return func(yield func(Piece) bool) {
 		from := -1 // of the run that goes on; −1: none
-		for at := 0; at < len(data); at += unit {
-			block := data[at:min(at+unit, len(data))]
-			zero := bytes.Equal(block, zeroes[:len(block)])
+		for at, to := 0, 0; at < len(data); at = to {
+			to = min(len(data), at+unit-int((off+int64(at))%unit))
+			zero := bytes.Equal(data[at:to], zeroes[:to-at])
 			switch {
 			case zero && from >= 0:
-				if !yield(from, at) {
+				if !yield(Piece{off + int64(from), data[from:at]}) {
 					return
 				}
 				from = -1
@@ -217,7 +218,7 @@ func runs(data []byte) iter.Seq2[int, int] {
 			}
 		}
 		if from >= 0 {
-			yield(from, len(data))
+			yield(Piece{off + int64(from), data[from:]})
 		}
 	}
 }

@@ -159,7 +159,7 @@ func TestChanged(t *testing.T) {
 		{"written", func(path string) error { return appendTo(path, "x") }, "was written to"},
 		{"cut", func(path string) error { return os.Truncate(path, window) }, "became shorter"},
 	} {
-		path := write(t, content(3, 100*window), false)
+		path := write(t, content(3, 40*window), false)
 		m, err := Open(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
@@ -195,7 +195,7 @@ func appendTo(path, text string) error {
 
 // TestEnded ends the context, and stops asking, in the midst of an image.
 func TestEnded(t *testing.T) {
-	m, err := Open(t.Context(), write(t, content(4, 100*window), false))
+	m, err := Open(t.Context(), write(t, content(4, 40*window), false))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,6 +219,36 @@ func TestOpenRefuses(t *testing.T) {
 	for _, name := range []string{t.TempDir(), os.DevNull, filepath.Join(t.TempDir(), "none")} {
 		if m, err := Open(t.Context(), name); err == nil {
 			t.Errorf("%s is taken for an image of %d bytes", name, m.Size)
+		}
+	}
+}
+
+// TestRuns cuts data at odd offsets: blocks of zeroes are those of the disk.
+func TestRuns(t *testing.T) {
+	disk := bytes.Repeat([]byte("data"), 40*unit/4)
+	for _, n := range []int{3, 5, 6, 11, 39} {
+		clear(disk[n*unit : (n+1)*unit])
+	}
+	for off := 0; off < len(disk); off += 777 {
+		for _, n := range []int{1, 100, unit, 2*unit + 1, 7 * unit} {
+			part := disk[off:min(len(disk), off+n)]
+			got := bytes.Repeat([]byte{0}, len(part))
+			end := off
+			for p := range Runs(int64(off), part) {
+				at := int(p.Off)
+				for b := (at + unit - 1) / unit * unit; b+unit <= at+len(p.Data); b += unit {
+					if bytes.Equal(disk[b:b+unit], zeroes[:]) {
+						t.Fatalf("%d bytes at %d: the block at %d is zero, and in a run", len(part), off, b)
+					}
+				}
+				if at < end || len(p.Data) == 0 {
+					t.Fatalf("%d bytes at %d: a run of %d at %d", len(part), off, len(p.Data), at)
+				}
+				end = at + copy(got[at-off:], p.Data)
+			}
+			if !bytes.Equal(got, part) {
+				t.Fatalf("%d bytes at %d: the runs are not the data", len(part), off)
+			}
 		}
 	}
 }
