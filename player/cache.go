@@ -60,30 +60,33 @@ func (c *cache) read(ctx context.Context, segments []uint32, b []byte, off uint6
 	if len(segments) == 0 {
 		return nil
 	}
-	// The same position once, all on their way before the first is waited for.
+	// Each position once, as many on their way as may be while one is waited for.
 	mine := slices.Clone(segments)
 	slices.Sort(mine)
-	var err error
-	for _, group := range c.ahead(mine) {
-		e := c.get(c.at(group[0]))
-		if err == nil {
-			err = e.wait(ctx)
+	groups := c.groups(mine)
+	for i, ahead := 0, 1; i < len(groups); i++ {
+		for ; ahead < min(len(groups), i+cap(c.load)); ahead++ {
+			c.put(c.get(c.at(groups[ahead][0])))
 		}
-		for _, n := range group {
+		e := c.get(c.at(groups[i][0]))
+		err := e.wait(ctx)
+		for _, n := range groups[i] {
 			if err == nil {
 				err = c.past.copy(n, e.agg, b, off)
 			}
 		}
 		c.put(e)
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 func (c *cache) at(n uint32) uint32 { return c.past.segments[n].at }
 
-// ahead groups segments by position and, if there are several, begins to load
-// them, as many as may be loaded at once.
-func (c *cache) ahead(segments []uint32) [][]uint32 {
+// groups groups segments by position.
+func (c *cache) groups(segments []uint32) [][]uint32 {
 	var groups [][]uint32
 	for len(segments) > 0 {
 		n := 1
@@ -92,9 +95,6 @@ func (c *cache) ahead(segments []uint32) [][]uint32 {
 		}
 		groups = append(groups, segments[:n])
 		segments = segments[n:]
-	}
-	for _, g := range groups[1:min(len(groups), cap(c.load))] {
-		c.put(c.get(c.at(g[0])))
 	}
 	return groups
 }
