@@ -82,3 +82,37 @@ func TestReads(t *testing.T) {
 		}
 	}
 }
+
+// TestChanges makes one moment of any other by what changed between them: nothing
+// comes twice, and no block comes that is equal.
+func TestChanges(t *testing.T) {
+	s := newStore(t)
+	m := s.write(t, 150, 75)
+	l := s.player(t)
+	ix := openIndex(t, l, "")
+	rng := rand.New(rand.NewPCG(76, 1))
+	for range 40 {
+		a, b := 1+rng.IntN(len(m.after)-1), 1+rng.IntN(len(m.after)-1)
+		was, is := openPast(t, ix, resolve(t, l, fmt.Sprint("seq:", a))), openPast(t, ix, resolve(t, l, fmt.Sprint("seq:", b)))
+		got, seen := bytes.Clone(m.after[a]), make([]bool, diskSize)
+		err := is.Changes(t.Context(), was, func(off, n int64, data []byte) error {
+			if data == nil {
+				data = make([]byte, n)
+			}
+			if int64(len(data)) != n || bytes.Equal(data, m.after[a][off:off+n]) {
+				t.Errorf("seq:%d to %d: %d bytes at %d did not change", a, b, n, off)
+			}
+			for i := off; i < off+n; i++ {
+				if seen[i] {
+					return fmt.Errorf("byte %d comes twice", i)
+				}
+				seen[i] = true
+			}
+			copy(got[off:], data)
+			return nil
+		})
+		if err != nil || !bytes.Equal(got, m.after[b]) {
+			t.Errorf("seq:%d to %d: the changes do not make one of the other (%v)", a, b, err)
+		}
+	}
+}

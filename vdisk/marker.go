@@ -223,3 +223,13 @@ func syncDir(dir string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// BaseOf is the vdisk whose base image path is, or was, by the marker beside it;
+// empty if there is none. A marker that cannot be read is an error.
+func BaseOf(path string) (tlog.VdiskID, error) {
+	m, err := readMarker(markerPath(path))
+	if m == nil || err != nil {
+		return "", err
+	}
+	return m.vdisk, nil
+}

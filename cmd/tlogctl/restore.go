@@ -12,109 +12,171 @@ import (
 	"github.com/spf13/cobra"
 
 	"tlog"
-	"tlog/bookmark"
 	"tlog/cmd/internal/storage"
 	"tlog/internal/failpoint"
 	"tlog/player"
 )
 
 type restoreOptions struct {
-	vdisk tlog.VdiskID
-	to    string
-	at    string
-	force bool
+	moment
+	to         string
+	noIndex    bool
+	force      bool
+	fresh      bool
+	dryRun     bool
+	bestEffort bool
 }
 
 func (t *tool) restoreCommand() *cobra.Command {
 	var o restoreOptions
 	c := &cobra.Command{
-		Use:   "restore VDISK --to FILE [--at WHEN]",
-		Short: "rebuild the disk of a moment as a raw, sparse image",
-		Long: "Rebuilds a disk as it was at WHEN, from its log alone, into a raw, sparse file.\n" +
-			"WHEN = latest | seq:N | RFC 3339 time with zone | -5m (before now) | bookmark:NAME.\n" +
-			"The file is written beside its name and renamed when it is whole.",
+		Use:   "restore VDISK --to FILE|DEVICE|NBD-URI|- [--at WHEN]",
+		Short: "rebuild the disk of a moment",
+		Long: "Rebuilds a disk as it was at WHEN, from its log alone.\n" +
+			"WHEN = latest | seq:N | RFC 3339 time with zone | -5m (before now) | bookmark:NAME.\n\n" +
+			"--to FILE     a raw, sparse file. It is written beside its name, as .FILE.restore, and renamed\n" +
+			"              when it is whole. A restore that was interrupted goes on when the same command\n" +
+			"              is given again; another moment, or --fresh, begins anew.\n" +
+			"--to DEVICE   a block device that nobody uses, at least as large as the disk; needs --force.\n" +
+			"--to NBD-URI  nbd://… or nbd+unix://…, by nbdcopy, from a copy in the directory for temporary\n" +
+			"              files (TMPDIR), which takes as much room as the disk has data.\n" +
+			"--to -        standard output, from the first byte to the last.\n\n" +
+			"With an index (--index) that covers at least half of the log only the positions that the moment\n" +
+			"needs are read, else the log from its end as far back as bytes are missing.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.vdisk = tlog.VdiskID(args[0])
 			return t.restore(cmd.Context(), o, cmd.OutOrStdout())
 		},
 	}
-	c.Flags().StringVar(&o.to, "to", "", "the image to write")
-	c.Flags().StringVar(&o.at, "at", "latest", "the moment")
-	c.Flags().BoolVar(&o.force, "force", false, "replace an existing file")
+	f := c.Flags()
+	f.StringVar(&o.to, "to", "", "where to write")
+	o.register(f)
+	f.BoolVar(&o.noIndex, "no-index", false, "keep no index, and use none that there is")
+	f.BoolVar(&o.force, "force", false, "replace an existing file, overwrite a device")
+	f.BoolVar(&o.fresh, "fresh", false, "do not go on with an interrupted restore")
+	f.BoolVar(&o.dryRun, "dry-run", false, "tell what would be read and written, and write nothing")
+	f.BoolVar(&o.bestEffort, "best-effort", false, "go around positions that cannot be read, and tell what is missing (exit code 4)")
 	return c
 }
 
 func (t *tool) restore(ctx context.Context, o restoreOptions, out io.Writer) error {
-	switch {
-	case o.to == "":
+	if o.to == "" && !o.dryRun {
 		return storage.Usage(errors.New("restore: --to FILE is needed"))
-	case strings.HasPrefix(o.to, "nbd://") || strings.HasPrefix(o.to, "nbd+unix://"):
-		return storage.Usage(fmt.Errorf("restore: to %s: restore to a file, and copy that with nbdcopy", o.to))
 	}
-	when, err := player.ParseWhen(o.at, time.Now())
+	if o.to == "stdout" {
+		o.to = "-"
+	}
+	if o.noIndex {
+		t.indexes.Dir = ""
+	}
+	at, err := o.parse()
 	if err != nil {
-		return storage.Usage(err)
+		return err
 	}
 	l, closing, err := t.open(ctx, o.vdisk, true)
 	if err != nil {
 		return err
 	}
 	defer closing()
-	if when, err = bookmark.Resolve(ctx, l, when); err != nil {
-		return err
-	}
-	p, err := l.Resolve(ctx, when)
+	to, err := t.openSink(ctx, l, o, out)
 	if err != nil {
 		return err
 	}
-	report, err := restoreImage(ctx, l, p, o)
+	src, err := t.source(ctx, l, at, o.dryRun || to.unfinished())
+	if err != nil {
+		return to.leave(err)
+	}
+	defer src.close()
+	if o.dryRun {
+		return to.leave(t.dryRun(ctx, out, src))
+	}
+	report, err := t.restoreTo(ctx, src, to, o)
 	if err != nil {
 		return err
 	}
-	return t.reportRestore(out, l, report, o)
+	if o.to == "-" {
+		out = os.Stderr
+	}
+	return t.reportRestore(out, src, report, o)
 }
 
-// restoreImage writes the image and publishes it; nothing is left of one that fails.
-func restoreImage(ctx context.Context, l *player.Log, p player.Point, o restoreOptions) (*player.Report, error) {
-	image, err := createImage(o.to, o.force)
-	if err != nil {
-		return nil, err
-	}
+// restoreTo writes the disk and finishes it; what is left of one that fails is
+// the sink's business.
+func (t *tool) restoreTo(ctx context.Context, src *source, to sink, o restoreOptions) (*player.Report, error) {
 	bar := newProgress("restore", os.Stderr)
-	report, err := l.Restore(ctx, p, image, player.RestoreOptions{Fresh: true, Progress: bar.step})
+	report, err := to.write(ctx, src, player.RestoreOptions{Progress: bar.step, BestEffort: o.bestEffort})
 	bar.end()
 	failpoint.Here("restore.written")
 	if err == nil {
-		err = image.publish(report.DiskSize)
+		err = to.finish(ctx, report)
 	}
-	if err != nil {
-		if cleanup := image.discard(); cleanup != nil && !errors.Is(cleanup, os.ErrClosed) {
-			err = errors.Join(err, cleanup)
-		}
-		return nil, err
-	}
-	return report, nil
+	return report, to.leave(err)
 }
 
-func (t *tool) reportRestore(out io.Writer, l *player.Log, r *player.Report, o restoreOptions) error {
+// sink is where a restored disk goes.
+type sink interface {
+	// unfinished reports whether there is something to go on with.
+	unfinished() bool
+	// write restores the disk, unless it does not fit.
+	write(ctx context.Context, src *source, o player.RestoreOptions) (*player.Report, error)
+	// finish makes what was written the disk.
+	finish(ctx context.Context, r *player.Report) error
+	// leave is the end, finished or not. It adds to err what is left and what to do.
+	leave(err error) error
+}
+
+// openSink finds out what --to is, and refuses what must not be overwritten.
+func (t *tool) openSink(ctx context.Context, l *player.Log, o restoreOptions, out io.Writer) (sink, error) {
+	switch {
+	case o.dryRun && o.to == "":
+		return nowhere{}, nil
+	case o.to == "-":
+		return newStream(out)
+	case strings.HasPrefix(o.to, "nbd://"), strings.HasPrefix(o.to, "nbd+unix://"):
+		return newNBDSink(ctx, l, o.to)
+	case strings.Contains(o.to, "://"):
+		return nil, storage.Usage(fmt.Errorf("restore: to %s: want a file, a block device, nbd://…, nbd+unix://… or -", o.to))
+	}
+	if err := refuseBase(o.to); err != nil {
+		return nil, err
+	}
+	st, err := os.Stat(o.to)
+	if err == nil && st.Mode()&os.ModeDevice != 0 && st.Mode()&os.ModeCharDevice == 0 {
+		return openDevice(o.to, l.Info().DiskSize, o.force || o.dryRun)
+	}
+	if o.dryRun {
+		return nowhere{}, checkImage(o.to, o.force)
+	}
+	return createImage(o.to, o.force, o.fresh)
+}
+
+func (t *tool) reportRestore(out io.Writer, src *source, r *player.Report, o restoreOptions) error {
+	lost := lossOf(o.to, r)
 	if t.json {
-		return emit(out, struct {
-			Vdisk    string    `json:"vdisk"`
-			Sequence uint64    `json:"sequence"`
-			Time     time.Time `json:"time"`
-			File     string    `json:"file"`
-			DiskSize uint64    `json:"disk_size_bytes"`
-			Written  int64     `json:"written_bytes"`
-			Damaged  []damage  `json:"damaged"`
-		}{string(o.vdisk), uint64(r.Point.Sequence), r.Point.Time.UTC(), o.to, r.DiskSize, r.Bytes, damageList(r.Damaged)})
+		err := emit(out, struct {
+			Vdisk    string         `json:"vdisk"`
+			Sequence uint64         `json:"sequence"`
+			Time     time.Time      `json:"time"`
+			File     string         `json:"file"`
+			DiskSize uint64         `json:"disk_size_bytes"`
+			Written  int64          `json:"written_bytes"`
+			Index    bool           `json:"by_index"`
+			Damaged  []damage       `json:"damaged"`
+			Lost     []lostPosition `json:"lost"`
+			Missing  []missing      `json:"missing"`
+		}{string(o.vdisk), uint64(r.Point.Sequence), r.Point.Time.UTC(), o.to, r.DiskSize, r.Bytes, src.past != nil, damageList(r.Damaged), lostList(r), missingList(r)})
+		return errors.Join(err, lost)
 	}
 	for _, line := range summary(r.Damaged) {
 		fmt.Fprintf(os.Stderr, "tlogctl: worked around %s\n", line)
 	}
+	for _, p := range r.Lost {
+		fmt.Fprintf(os.Stderr, "tlogctl: lost position %d: %v\n", p.Position, p.Err)
+	}
 	_, err := fmt.Fprintf(out, "restored %s at seq:%d (%s) to %s: disk of %s, %s of data\n",
-		l.Info().Vdisk, r.Point.Sequence, timeText(r.Point.Time), o.to, bytesText(r.DiskSize), bytesText(uint64(r.Bytes)))
-	return err
+		src.log.Info().Vdisk, r.Point.Sequence, timeText(r.Point.Time), o.to, bytesText(r.DiskSize), bytesText(uint64(r.Bytes)))
+	return errors.Join(err, lost)
 }
 
 // open opens the storage and one log in it.

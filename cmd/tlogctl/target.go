@@ -2,50 +2,35 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"tlog"
+	"tlog/player"
 )
 
-// imageFile is a raw disk image in the making: a sparse file beside the one it
-// will become. It appears under its name whole and durable, or not at all.
-type imageFile struct {
-	f    *os.File
-	path string
-}
+// sparse writes to a file that reads as zeroes, and leaves zeroes out.
+type sparse struct{ f *os.File }
 
 // sparseUnit is the size of the zeroes that are left out, in bytes.
 const sparseUnit = 4096
 
 var zeroes [sparseUnit]byte
 
-// createImage begins an image that is to replace or become path.
-func createImage(path string, force bool) (*imageFile, error) {
-	st, err := os.Lstat(path)
-	switch {
-	case err == nil && !st.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file: restore to a file and copy it from there", path)
-	case err == nil && !force:
-		return nil, fmt.Errorf("%s exists: --force replaces it", path)
-	case err != nil && !errors.Is(err, os.ErrNotExist):
-		return nil, err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".restore-*")
-	if err != nil {
-		return nil, err
-	}
-	return &imageFile{f: f, path: path}, nil
-}
-
 // WriteAt writes b, but for aligned runs of zeroes, which stay holes.
-func (i *imageFile) WriteAt(b []byte, off int64) (int, error) {
+func (s sparse) WriteAt(b []byte, off int64) (int, error) {
 	written := 0
 	flush := func(to int) error {
 		if to == written {
 			return nil
 		}
-		_, err := i.f.WriteAt(b[written:to], off+int64(written))
+		_, err := s.f.WriteAt(b[written:to], off+int64(written))
 		return err
 	}
 	for at := 0; at < len(b); {
@@ -65,7 +50,154 @@ func (i *imageFile) WriteAt(b []byte, off int64) (int, error) {
 }
 
 // Zero does nothing: what was never written reads as zeroes.
-func (i *imageFile) Zero(int64, int64) error { return nil }
+func (s sparse) Zero(int64, int64) error { return nil }
+
+// imageFile is a raw disk image in the making: a sparse file beside the one it
+// will become, .NAME.restore. It appears under its name whole and durable, or not
+// at all. How far it is, the file .NAME.restore.state says: a restore that was
+// interrupted, by whatever, goes on from there.
+type imageFile struct {
+	sparse
+	path      string
+	state     *restoreState // of what is in the file; nil: of nothing
+	published bool
+}
+
+func partialPath(path string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".restore")
+}
+
+func statePath(path string) string { return partialPath(path) + ".state" }
+
+func missingPath(path string) string { return path + ".missing" }
+
+// checkImage refuses names that no image can have.
+func checkImage(path string, force bool) error {
+	st, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !st.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file, nor a block device: restore to a file and copy it from there", path)
+	case !force:
+		return fmt.Errorf("%s exists: --force replaces it", path)
+	}
+	return refuseBusy(path)
+}
+
+// createImage begins an image that is to replace or become path, or opens one
+// that was begun.
+func createImage(path string, force, fresh bool) (*imageFile, error) {
+	if err := checkImage(path, force); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(partialPath(path), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	i := &imageFile{sparse: sparse{f}, path: path}
+	if err := i.lock(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if i.state, err = readState(statePath(path)); err != nil || fresh {
+		err = i.empty()
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return i, nil
+}
+
+// lock takes the image for this process: the one that has it might have removed
+// the file meanwhile, which then is another's.
+func (i *imageFile) lock() error {
+	if err := flock(i.f); err != nil {
+		return fmt.Errorf("%s: another restore to it is running (%w)", i.path, err)
+	}
+	mine, err := i.f.Stat()
+	if err != nil {
+		return err
+	}
+	named, err := os.Lstat(i.f.Name())
+	if err != nil || !mine.Mode().IsRegular() || !os.SameFile(mine, named) {
+		return fmt.Errorf("%s: another restore to it was running, or %s is not a file: try again", i.path, i.f.Name())
+	}
+	return nil
+}
+
+// empty forgets what is in the file. The state goes first: it must not outlive
+// what it is of.
+func (i *imageFile) empty() error {
+	i.state = nil
+	err := remove(statePath(i.path))
+	if err == nil {
+		err = syncDir(i.path)
+	}
+	if err == nil {
+		err = i.f.Truncate(0)
+	}
+	return err
+}
+
+func (i *imageFile) unfinished() bool { return i.state != nil }
+
+func (i *imageFile) write(ctx context.Context, src *source, o player.RestoreOptions) (*player.Report, error) {
+	now, err := stateOf(ctx, src)
+	if err != nil {
+		return nil, err
+	}
+	if i.state != nil && !i.state.same(now) {
+		fmt.Fprintf(os.Stderr, "tlogctl: the interrupted restore to %s was of another moment (seq:%d): beginning anew\n", i.path, i.state.Sequence)
+		if err := i.empty(); err != nil {
+			return nil, err
+		}
+	}
+	o.Fresh = true
+	if i.state != nil {
+		o.Below = tlog.Position(i.state.Floor)
+		fmt.Fprintf(os.Stderr, "tlogctl: going on with the restore that was interrupted, below position %d\n", o.Below)
+	}
+	o.Save = func(floor tlog.Position) error {
+		if err := unix.Fdatasync(int(i.f.Fd())); err != nil {
+			return err
+		}
+		now.Floor = uint64(floor)
+		i.state = now
+		return now.write(statePath(i.path))
+	}
+	report, err := src.restore(ctx, i, o)
+	return report, i.full(err, src)
+}
+
+// full says how much room is lacking, if that is what err is.
+func (i *imageFile) full(err error, src *source) error {
+	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		return err
+	}
+	free := uint64(0)
+	var fs unix.Statfs_t
+	if unix.Fstatfs(int(i.f.Fd()), &fs) == nil {
+		free = fs.Bavail * uint64(fs.Bsize)
+	}
+	if src.past == nil {
+		return fmt.Errorf("%w: %s are free, and nobody knows how much is needed: --dry-run tells", err, bytesText(free))
+	}
+	live, _, _ := src.past.Need()
+	var st unix.Stat_t
+	if unix.Fstat(int(i.f.Fd()), &st) == nil {
+		live -= st.Blocks * 512
+	}
+	return fmt.Errorf("%w: up to %s more are needed, %s are free", err, bytesText(uint64(max(live, 0))), bytesText(free))
+}
+
+func (i *imageFile) finish(_ context.Context, r *player.Report) error {
+	if err := writeMissing(missingPath(i.path), r); err != nil {
+		return err
+	}
+	return i.publish(r.DiskSize)
+}
 
 // publish gives the image its size and its name, durably.
 func (i *imageFile) publish(size uint64) error {
@@ -78,20 +210,40 @@ func (i *imageFile) publish(size uint64) error {
 	if err := i.f.Sync(); err != nil {
 		return err
 	}
-	if err := i.f.Close(); err != nil {
-		return err
-	}
 	if err := os.Rename(i.f.Name(), i.path); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(i.path))
+	// A state without its file is forgotten when the next one is begun.
+	i.published = true
+	return errors.Join(remove(statePath(i.path)), syncDir(i.path))
+}
+
+// leave keeps an image that a restore can go on with, and removes every other
+// that has not got its name. The lock is given back last.
+func (i *imageFile) leave(err error) error {
+	switch {
+	case i.published:
+	case i.state == nil:
+		err = errors.Join(err, remove(i.f.Name()))
+	case err != nil:
+		err = fmt.Errorf("%w; what was restored is kept in %s: the same command with --at seq:%d goes on with it, --fresh begins anew", err, i.f.Name(), i.state.Sequence)
+	}
+	return errors.Join(err, i.f.Close())
+}
+
+// remove removes a file that may not be there.
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// syncDir makes the names in path's directory durable.
+func syncDir(path string) error {
+	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
-}
-
-// discard removes an image that was not published.
-func (i *imageFile) discard() error {
-	return errors.Join(i.f.Close(), os.Remove(i.f.Name()))
 }

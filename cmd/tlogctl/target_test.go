@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,7 +14,7 @@ import (
 // with an array of bytes; long runs must take no space.
 func TestImageFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "disk.img")
-	image, err := createImage(path, false)
+	image, err := createImage(path, false, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +41,7 @@ func TestImageFile(t *testing.T) {
 	if fileThere(t, path) {
 		t.Error("the image has its name before it is published")
 	}
-	if err := image.publish(size); err != nil {
+	if err := errors.Join(image.publish(size), image.leave(nil)); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(path)
@@ -67,17 +68,20 @@ func TestImageFileExists(t *testing.T) {
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := createImage(path, false); err == nil {
+	if _, err := createImage(path, false, false); err == nil {
 		t.Error("an existing file is replaced without --force")
 	}
-	if _, err := createImage(dir, true); err == nil {
+	if _, err := createImage(dir, true, false); err == nil {
 		t.Error("a directory is replaced")
 	}
-	image, err := createImage(path, true)
+	image, err := createImage(path, true, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := image.discard(); err != nil {
+	if _, err := createImage(path, true, false); err == nil {
+		t.Error("two restores to one file")
+	}
+	if err := image.leave(nil); err != nil {
 		t.Fatal(err)
 	}
 	left, err := os.ReadDir(dir)

@@ -1,0 +1,353 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tlog"
+	"tlog/aggregate"
+	"tlog/client"
+	"tlog/cmd/internal/storage"
+	"tlog/player"
+	"tlog/server"
+)
+
+const (
+	loggedName = "disk"
+	loggedSize = 8 << 20
+)
+
+// logged is an embedded store with a vdisk, and the disk after each record as the
+// simplest code makes it.
+type logged struct {
+	dir   string // of the test
+	flags []string
+	disk  []byte
+	after [][]byte // by sequence
+}
+
+func newLogged(t testing.TB, n int, seed uint64) *logged {
+	t.Helper()
+	t.Setenv("XDG_CACHE_HOME", t.TempDir()) // where indexes are kept
+	dir := t.TempDir()
+	l := &logged{dir: dir, flags: []string{"--data-dir", filepath.Join(dir, "data")}, disk: make([]byte, loggedSize), after: [][]byte{make([]byte, loggedSize)}}
+	l.write(t, n, seed)
+	return l
+}
+
+// write logs n random operations through a server in this process.
+func (l *logged) write(t testing.TB, n int, seed uint64) {
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	st := storage.Flags{DataDir: l.flags[1], ParityShards: -1}
+	opened, err := st.OpenWriter(t.Context(), quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := server.New(server.Config{Pool: opened.Pool, Keys: opened.Keys, Aggregate: aggregate.Config{MaxRecords: 7}, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(context.Background(), ln) }()
+	c, err := client.Open(t.Context(), client.Config{Vdisk: loggedName, DiskSize: loggedSize, Servers: []string{ln.Addr().String()}, Takeover: true, Adopt: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(seed, 1))
+	for range n {
+		op, off, size := tlog.OpWrite, rng.Uint64N(loggedSize-(64<<10)), uint32(1+rng.IntN(64<<10))
+		data := make([]byte, size)
+		switch rng.IntN(10) {
+		case 0:
+			op, data = tlog.OpTrim, nil
+		case 1: // zeroes
+		default:
+			for i := range data {
+				data[i] = byte(rng.Uint32())
+			}
+		}
+		if _, err := c.Append(t.Context(), op, off, size, data); err != nil {
+			t.Fatal(err)
+		}
+		clear(l.disk[off : off+uint64(size)])
+		copy(l.disk[off:], data)
+		l.after = append(l.after, bytes.Clone(l.disk))
+		if rng.IntN(9) == 0 {
+			if err := c.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			l.after = append(l.after, bytes.Clone(l.disk))
+		}
+	}
+	for _, end := range []func(context.Context) error{c.Close, srv.Shutdown, func(context.Context) error { return <-served }, func(context.Context) error { return opened.Close() }} {
+		if err := end(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (l *logged) path(name string) string { return filepath.Join(l.dir, name) }
+
+// ctl runs a command line of tlogctl and returns its output and exit code.
+func (l *logged) ctl(ctx context.Context, args ...string) (string, int, error) {
+	var out bytes.Buffer
+	cmd := command()
+	cmd.SetArgs(append(args, l.flags...))
+	cmd.SetOut(&out)
+	cmd.SetErr(io.Discard)
+	err := cmd.ExecuteContext(ctx)
+	return out.String(), storage.ExitCode(err), err
+}
+
+// done is ctl for what must succeed.
+func (l *logged) done(t testing.TB, args ...string) string {
+	t.Helper()
+	out, _, err := l.ctl(t.Context(), args...)
+	if err != nil {
+		t.Fatalf("tlogctl %s: %v", strings.Join(args, " "), err)
+	}
+	return out
+}
+
+func (l *logged) wantFile(t testing.TB, path string, want []byte) {
+	t.Helper()
+	got, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s is not the disk as the model has it (%v)", path, err)
+	}
+}
+
+// wantNames wants nothing else in the test's directory.
+func (l *logged) wantNames(t testing.TB, want ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(l.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		if e.Name() != "data" {
+			got = append(got, e.Name())
+		}
+	}
+	if strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("the directory has %q, want %q", got, want)
+	}
+}
+
+type restored struct {
+	Written  int64 `json:"written_bytes"`
+	Index    bool  `json:"by_index"`
+	Sequence int   `json:"sequence"`
+	Missing  []missing
+}
+
+func decode[T any](t testing.TB, line string) (v T) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(line), &v); err != nil {
+		t.Fatalf("%q: %v", line, err)
+	}
+	return v
+}
+
+// TestRestoreMoments restores moments to a file and to standard output, without an
+// index, with one that has too little, and by one.
+func TestRestoreMoments(t *testing.T) {
+	l := newLogged(t, 120, 1)
+	rng := rand.New(rand.NewPCG(2, 2))
+	for i := range 24 {
+		seq := 1 + rng.IntN(len(l.after)-1)
+		if i == 8 {
+			l.done(t, "restore", loggedName, "--dry-run") // which builds the index
+			l.write(t, 30, 3)
+		}
+		args := []string{"restore", loggedName, "--at", fmt.Sprint("seq:", seq)}
+		if i%3 == 0 {
+			args = append(args, "--no-index")
+		}
+		image := l.path(fmt.Sprint(i))
+		r := decode[restored](t, l.done(t, append(args, "--to", image, "--json")...))
+		if want := i >= 8 && i%3 != 0; r.Index != want || r.Sequence != seq {
+			t.Errorf("restore %d: %+v, by index %v wanted", i, r, want)
+		}
+		l.wantFile(t, image, l.after[seq])
+		if out := l.done(t, append(args, "--to", "-")...); out != string(l.after[seq]) {
+			t.Errorf("restore %d: %d bytes on standard output are not the disk", i, len(out))
+		}
+		if err := os.Remove(image); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.wantNames(t)
+}
+
+// TestDryRun tells what a restore then does, and leaves nothing behind.
+func TestDryRun(t *testing.T) {
+	l := newLogged(t, 100, 4)
+	p := decode[plan](t, l.done(t, "restore", loggedName, "--to", l.path("x"), "--dry-run", "--json"))
+	l.wantNames(t)
+	r := decode[restored](t, l.done(t, "restore", loggedName, "--to", l.path("x"), "--json"))
+	if p.Data != r.Written || p.Sequence != uint64(r.Sequence) || p.DiskSize != loggedSize || p.Extents == 0 || p.Positions == 0 || p.Read == 0 || p.Seconds <= 0 {
+		t.Errorf("planned %+v, restored %+v", p, r)
+	}
+	if out := l.done(t, "restore", loggedName, "--dry-run"); !strings.Contains(out, fmt.Sprint(p.Extents, " extents")) {
+		t.Errorf("dry run says %q", out)
+	}
+}
+
+// TestRestoreRefused gives targets and moments that must be refused: nothing is
+// written, and nothing is left.
+func TestRestoreRefused(t *testing.T) {
+	l := newLogged(t, 30, 5)
+	for name, content := range map[string]string{"there": "precious", "base": "disk", "base.tlog": ""} {
+		if err := os.WriteFile(l.path(name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	busy, err := os.Open(l.path("there"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close() //nolint:errcheck // only locked
+	if err := flock(busy); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(l.path("base.tlog"), markerOf("other"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"", storage.ExitUsage, "--to FILE is needed"},
+		{"--to x --at nonsense", storage.ExitUsage, "moment"},
+		{"--to x --snap-to never", storage.ExitUsage, "flush or any"},
+		{"--to http://x", storage.ExitUsage, "nbd://"},
+		{"--to there", storage.ExitFailed, "--force replaces it"},
+		{"--to there --force", storage.ExitFailed, "in use by another process"},
+		{"--to base --force", storage.ExitFailed, "is the base image of vdisk other"},
+		{"--to data", storage.ExitFailed, "not a regular file"},
+		{"--to /dev/null", storage.ExitFailed, "not a regular file"},
+		{"--to x --at seq:0", storage.ExitFailed, "covers seq:1 to seq:"},
+		{"--to x --at seq:1000000", storage.ExitFailed, "covers seq:1 to seq:"},
+		{"--to x --at 2001-01-01T00:00:00Z", storage.ExitFailed, "covers seq:1 to seq:"},
+		{"--to x --at 2999-01-01T00:00:00Z", storage.ExitFailed, "covers seq:1 to seq:"},
+		{"--to x --dry-run --at seq:1000000", storage.ExitFailed, "covers seq:1 to seq:"},
+		{"--to nbd+unix:///?socket=/nonexistent/s", storage.ExitFailed, "nbdinfo"},
+	} {
+		args := strings.Fields("restore " + loggedName + " " + c.args)
+		for i, a := range args {
+			if i > 0 && args[i-1] == "--to" && !strings.Contains(a, "/") {
+				args[i] = l.path(a)
+			}
+		}
+		if _, code, err := l.ctl(t.Context(), args...); code != c.code || err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: exit code %d, %v; want %d with %q", c.args, code, err, c.code, c.says)
+		}
+		l.wantNames(t, "base", "base.tlog", "there")
+	}
+	l.wantFile(t, l.path("there"), []byte("precious"))
+}
+
+// TestRestoreGoesOn interrupts restores, and gives the command again: the image is
+// that of the moment, and what was restored is not written again.
+func TestRestoreGoesOn(t *testing.T) {
+	l := newLogged(t, 150, 6)
+	image := l.path("image")
+	last := len(l.after) - 1
+	whole := decode[restored](t, l.done(t, "restore", loggedName, "--to", image, "--json", "--no-index")).Written
+	l.interrupt(t, image, last)
+	l.wantNames(t, ".image.restore", ".image.restore.state", "image")
+	l.wantFile(t, image, l.disk)
+	r := decode[restored](t, l.done(t, "restore", loggedName, "--to", image, "--force", "--json"))
+	if r.Written >= whole || !r.Index {
+		t.Errorf("the restore that went on wrote %d bytes of %d", r.Written, whole)
+	}
+	l.wantFile(t, image, l.disk)
+	l.wantNames(t, "image")
+
+	// Another moment, --fresh, and a state that makes no sense begin anew.
+	for i, args := range [][]string{{"--at", "seq:77"}, {"--fresh"}, {"--no-index", "--fresh"}, {}} {
+		l.interrupt(t, image, last)
+		if len(args) == 0 {
+			if err := os.WriteFile(statePath(image), []byte("{"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := decode[restored](t, l.done(t, append([]string{"restore", loggedName, "--to", image, "--force", "--json"}, args...)...))
+		want := l.after[r.Sequence]
+		l.wantFile(t, image, want)
+		if i > 0 && r.Written != whole {
+			t.Errorf("%v: %d bytes written, want %d", args, r.Written, whole)
+		}
+		l.wantNames(t, "image")
+	}
+}
+
+// interrupt leaves a restore of a moment half done.
+func (l *logged) interrupt(t testing.TB, image string, seq int) {
+	t.Helper()
+	tool := &tool{storage: storage.Flags{DataDir: l.flags[1], ParityShards: -1}, log: slog.New(slog.DiscardHandler)}
+	log, closing, err := tool.open(t.Context(), loggedName, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing()
+	at, err := (&moment{at: fmt.Sprint("seq:", seq)}).parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := tool.source(t.Context(), log, at, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.close()
+	to, err := createImage(image, true, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, err = to.write(ctx, src, player.RestoreOptions{Progress: func(p player.Progress) {
+		if p.Bytes > loggedSize/4 {
+			cancel()
+		}
+	}})
+	if err = to.leave(err); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), fmt.Sprintf("--at seq:%d goes on", seq)) {
+		t.Fatalf("interrupted restore: %v", err)
+	}
+}
+
+// markerOf is the marker of a base image of another vdisk, as docs/format-base.md
+// has it.
+func markerOf(vdisk string) []byte {
+	b := make([]byte, 512)
+	copy(b, "TLOGBASE")
+	le := binary.LittleEndian
+	le.PutUint32(b[8:], 1)
+	le.PutUint32(b[12:], 4096)
+	b[40] = 1 // client
+	le.PutUint32(b[112:], uint32(len(vdisk)))
+	copy(b[116:], vdisk)
+	le.PutUint32(b[508:], crc32.Checksum(b[:508], crc32.MakeTable(crc32.Castagnoli)))
+	return b
+}
