@@ -20,9 +20,13 @@ const (
 func (d *Disk) start() {
 	ctx, finish := context.WithCancel(context.Background())
 	d.finish = finish
+	d.join()
 	d.wg.Go(func() { d.runLogger(ctx) })
 	d.wg.Go(func() { d.runApplier(ctx) })
 	d.wg.Go(func() { d.runKeeper(ctx) })
+	if d.cfg.Clock != nil {
+		d.wg.Go(func() { d.runBarriers(ctx) })
+	}
 }
 
 // runApplier moves durable records to the base. When the base fails it

@@ -16,6 +16,7 @@ import (
 
 	"tlog"
 	"tlog/cmd/internal/storage"
+	"tlog/group"
 )
 
 // stateDir is where base images lie for which --base names no place.
@@ -32,6 +33,7 @@ type serve struct {
 	insecure bool
 	deadline time.Duration
 	threads  int
+	group    group.Config
 
 	storage storage.Flags
 	given   *pflag.FlagSet // the storage's flags
@@ -64,6 +66,8 @@ func (s *serve) command() *cobra.Command {
 	f.BoolVar(&s.insecure, "insecure", false, "listen on addresses that other hosts reach: NBD asks nobody for a password")
 	f.DurationVar(&s.deadline, "flush-deadline", 30*time.Second, "what is not durable by then is an I/O error for the guest")
 	f.IntVar(&s.threads, "threads", 16, "requests served at once for a connection: more let more reads pass waiting flushes, and cost speed")
+	f.StringVar(&s.group.Name, "group", "", "consistency group of the disk: a cut of all its disks at one moment is then consistent")
+	f.StringVar(&s.group.Dir, "group-dir", group.DefaultDir, "where the clock of the group lies: on this host, and the same for all of its disks")
 	s.storage.Register(s.given, false)
 	f.AddFlagSet(s.given)
 	return c
@@ -85,6 +89,11 @@ func (s *serve) check() error {
 		return usagef("--threads %d: must be 1 to 1024", s.threads)
 	case len(s.servers) == 0:
 		return usagef("--server: name at least one")
+	}
+	if s.group.Name != "" {
+		if err := group.CheckName(s.group.Name); err != nil {
+			return usagef("--group: %w", err)
+		}
 	}
 	for _, a := range s.servers {
 		if err := checkAddress(a); err != nil {
@@ -185,6 +194,11 @@ func (s *serve) parameters(base string) ([]string, error) {
 		"takeover=" + strconv.FormatBool(s.takeover),
 	}
 	var failed error
+	if s.group.Name != "" {
+		dir, err := filepath.Abs(s.group.Dir)
+		failed = err
+		params = append(params, "group="+s.group.Name, "group-dir="+dir)
+	}
 	// Visit would miss them: they were parsed as flags of the command.
 	s.given.VisitAll(func(f *pflag.Flag) {
 		if !f.Changed {
