@@ -25,7 +25,7 @@ func (d *Disk) start() {
 	d.wg.Go(func() { d.runApplier(ctx) })
 	d.wg.Go(func() { d.runKeeper(ctx) })
 	if d.cfg.Clock != nil {
-		d.wg.Go(func() { d.runBarriers(ctx) })
+		d.wg.Go(func() { d.runWatermarks(ctx) })
 	}
 }
 

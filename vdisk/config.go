@@ -49,9 +49,9 @@ type Config struct {
 
 	// Clock, if set, makes the disk one of a consistency group.
 	Clock Clock
-	// BarrierInterval is how far at most the log of a disk that is not written
+	// WatermarkInterval is how far at most the log of a disk that is not written
 	// lags in what it proves behind the others of its group. 0: 10 s.
-	BarrierInterval time.Duration
+	WatermarkInterval time.Duration
 
 	// Gather, if set, is called when an operation that is logged begins, and has
 	// Accept called with all that the caller acknowledged before.
@@ -125,7 +125,7 @@ func (c Config) complete() (Config, error) {
 	case c.WindowBytes != 0 && c.WindowBytes < 2*tlog.MaxRecordData:
 		return c, fmt.Errorf("vdisk: window of %d bytes: must be at least %d", c.WindowBytes, 2*tlog.MaxRecordData)
 	}
-	for _, d := range []*time.Duration{&c.AttachDeadline, &c.FlushDeadline, &c.MarkerInterval, &c.BarrierInterval} {
+	for _, d := range []*time.Duration{&c.AttachDeadline, &c.FlushDeadline, &c.MarkerInterval, &c.WatermarkInterval} {
 		if *d < 0 {
 			return c, fmt.Errorf("vdisk: negative duration %v", *d)
 		}
@@ -136,7 +136,7 @@ func (c Config) complete() (Config, error) {
 	setDefault(&c.WindowBytes, 16<<20)
 	setDefault(&c.MarkerInterval, 30*time.Second)
 	setDefault(&c.MarkerBytes, 1<<30)
-	setDefault(&c.BarrierInterval, 10*time.Second)
+	setDefault(&c.WatermarkInterval, 10*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

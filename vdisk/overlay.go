@@ -21,7 +21,7 @@ type pending struct {
 	withdrawn bool // was refused, and is not part of the disk
 	lent      bool // data is a caller's, who is told when it is not used any more
 	keep      bool // zeroes that should stay allocated in the base
-	last      bool // a barrier after which the disk acknowledges nothing
+	last      bool // a watermark after which the disk acknowledges nothing
 }
 
 // extent is the part [off, end) of a record that no newer record hides.

@@ -62,13 +62,13 @@ func (d *Disk) checkTime(t uint64) error {
 	return fmt.Errorf("vdisk %s: internal error: a write was acknowledged at %d of the group's clock, and accepted after one of %d: a cut of the group could not be told", d.cfg.Vdisk, t, d.waiting.newest)
 }
 
-// barrier puts a mark into the log of a disk in a group that stands for all that
+// watermark puts a mark into the log of a disk in a group that stands for all that
 // the disk acknowledged up to a time of the clock, which another disk's record
 // may have too.
-func (d *Disk) barrier(at uint64, last bool) {
+func (d *Disk) watermark(at uint64, last bool) {
 	d.gather()
 	d.mu.Lock()
-	d.waiting.register(&pending{time: at, op: tlog.OpBarrier, last: last})
+	d.waiting.register(&pending{time: at, op: tlog.OpWatermark, last: last})
 	d.mu.Unlock()
 	d.LogSoon()
 }
@@ -76,7 +76,7 @@ func (d *Disk) barrier(at uint64, last bool) {
 // join begins the disk's part in its group, if it is in one.
 func (d *Disk) join() {
 	if d.cfg.Clock != nil {
-		d.barrier(d.draw(), false)
+		d.watermark(d.draw(), false)
 	}
 }
 
@@ -85,16 +85,16 @@ func (d *Disk) join() {
 // acknowledged what its log lacks.
 func (d *Disk) part() {
 	if d.cfg.Clock != nil && d.fail.get() == nil {
-		d.barrier(d.draw(), true)
+		d.watermark(d.draw(), true)
 	}
 }
 
-// runBarriers puts a barrier behind the disk's last record whenever the others of
+// runWatermarks puts a watermark behind the disk's last record whenever the others of
 // the group went on and it did not: a reader cannot tell a disk that is not
 // written from one whose last records are missing. When the whole group rests so
-// do barriers, since they take no time of their own.
-func (d *Disk) runBarriers(ctx context.Context) {
-	tick := time.NewTicker(d.cfg.BarrierInterval)
+// do watermarks, since they take no time of their own.
+func (d *Disk) runWatermarks(ctx context.Context) {
+	tick := time.NewTicker(d.cfg.WatermarkInterval)
 	defer tick.Stop()
 	for seen := d.newest(); ; seen = d.newest() {
 		select {
@@ -102,10 +102,20 @@ func (d *Disk) runBarriers(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if last := d.cfg.Clock.Last(); d.newest() == seen && last > seen && d.gate.enter() {
-			d.barrier(last, false)
-			d.gate.leave()
-		}
+		d.keepUp(seen)
+	}
+}
+
+// keepUp puts a watermark where the clock stands, if the disk's last record is
+// still the one at seen.
+func (d *Disk) keepUp(seen uint64) {
+	last := d.cfg.Clock.Last()
+	if last <= seen || !d.gate.enter() {
+		return
+	}
+	defer d.gate.leave()
+	if d.gather(); d.newest() == seen {
+		d.watermark(last, false)
 	}
 }
 
