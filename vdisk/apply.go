@@ -20,7 +20,6 @@ const (
 func (d *Disk) start() {
 	ctx, finish := context.WithCancel(context.Background())
 	d.finish = finish
-	d.join()
 	d.wg.Go(func() { d.runLogger(ctx) })
 	d.wg.Go(func() { d.runApplier(ctx) })
 	d.wg.Go(func() { d.runKeeper(ctx) })

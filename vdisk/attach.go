@@ -55,6 +55,9 @@ func open(ctx context.Context, cfg Config, attach attachFunc) (*Disk, error) {
 		return nil, errors.Join(err, d.closeFiles())
 	}
 	d.start()
+	if err := d.join(ctx); err != nil {
+		return nil, errors.Join(err, d.Close(ctx))
+	}
 	return d, nil
 }
 

@@ -73,11 +73,26 @@ func (d *Disk) watermark(at uint64, last bool) {
 	d.LogSoon()
 }
 
-// join begins the disk's part in its group, if it is in one.
-func (d *Disk) join() {
-	if d.cfg.Clock != nil {
-		d.watermark(d.draw(), false)
+// join begins the disk's part in its group, if it is in one: with a watermark
+// that is durable before anything is acknowledged, so that a reader knows of
+// every time at which writes may have been acknowledged and lost.
+func (d *Disk) join(ctx context.Context) error {
+	if d.cfg.Clock == nil {
+		return nil
 	}
+	return d.do(ctx, func(ctx context.Context, at uint64) error {
+		d.watermark(at, false)
+		d.mu.RLock()
+		s := d.waiting.highest
+		d.mu.RUnlock()
+		if err := d.passUpTo(ctx, s); err != nil {
+			return d.refused("join", err)
+		}
+		if err := d.log.FlushTo(ctx, s); err != nil {
+			return d.refused("join", err)
+		}
+		return nil
+	})
 }
 
 // part ends it, so that readers do not wait for more; it is called when no
