@@ -1,6 +1,7 @@
 package player
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -271,3 +272,18 @@ func (c *cutter) cut(at uint64) (*Cut, error) {
 }
 
 func textOf(ns uint64) string { return recordTime(ns).UTC().Format(time.RFC3339Nano) }
+
+// LastStamp is the group stamp of the log's last record; 0 without one.
+func (l *Log) LastStamp(ctx context.Context) (stamp group.Stamp, err error) {
+	if l.info.Last == 0 {
+		return 0, nil
+	}
+	err = l.Replay(ctx, l.info.Last-1, tlog.Hash{}, l.info.Last, func(r *tlog.Record) error {
+		stamp = group.Stamp(r.Group)
+		return nil
+	})
+	return stamp, err
+}
+
+// Disk is the log's vdisk.
+func (p CutPoint) Disk() tlog.VdiskID { return p.Index.log.info.Vdisk }

@@ -59,7 +59,7 @@ func command() *cobra.Command {
 	t.indexes.Register(root.PersistentFlags())
 	root.PersistentFlags().BoolVar(&t.json, "json", false, "one JSON object a line on standard output")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return storage.Usage(err) })
-	root.AddCommand(t.restoreCommand(), t.lsCommand(), t.infoCommand(), t.importCommand(), t.bookmarkCommand(), t.verifyCommand(), t.scrubCommand(), t.repairCommand(), t.dumpCommand(), t.pointsCommand(), t.indexCommand(), t.storesCommand(), t.keyCommand(), t.benchCommand(), t.benchLoadCommand())
+	root.AddCommand(t.withGroup(t.restoreCommand()), t.lsCommand(), t.infoCommand(), t.importCommand(), t.bookmarkCommand(), t.verifyCommand(), t.scrubCommand(), t.repairCommand(), t.dumpCommand(), t.pointsCommand(), t.indexCommand(), t.storesCommand(), t.keyCommand(), t.benchCommand(), t.benchLoadCommand())
 	checkArgs(root)
 	return root
 }
