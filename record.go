@@ -45,6 +45,10 @@ const (
 	OpZero Operation = 3
 	// OpFlush marks a completed guest FLUSH or FUA. Its extent is empty.
 	OpFlush Operation = 4
+	// OpWatermark changes nothing: it proves that the log of a disk of a consistency
+	// group has everything that the disk acknowledged until the watermark's
+	// timestamp. Its extent is empty.
+	OpWatermark Operation = 5
 )
 
 // String returns the operation's name as the tools print it.
@@ -58,6 +62,8 @@ func (o Operation) String() string {
 		return "zero"
 	case OpFlush:
 		return "flush"
+	case OpWatermark:
+		return "watermark"
 	}
 	return fmt.Sprintf("operation(%d)", uint8(o))
 }
@@ -90,9 +96,9 @@ func (r *Record) Check() error {
 		if r.Size == 0 || len(r.Data) != 0 {
 			return Protocolf("tlog: record %d: %v of %d bytes with %d bytes of data", r.Sequence, r.Operation, r.Size, len(r.Data))
 		}
-	case OpFlush:
+	case OpFlush, OpWatermark:
 		if r.Size != 0 || len(r.Data) != 0 || r.Offset != 0 {
-			return Protocolf("tlog: record %d: flush mark with an extent or data", r.Sequence)
+			return Protocolf("tlog: record %d: %v with an extent or data", r.Sequence, r.Operation)
 		}
 	default:
 		return Protocolf("tlog: record %d: unknown operation %d", r.Sequence, uint8(r.Operation))

@@ -22,6 +22,8 @@ func TestRecordCheck(t *testing.T) {
 		{"write", tlog.Record{Sequence: 1, Size: 4, Operation: tlog.OpWrite, Data: data}, ""},
 		{"trim", tlog.Record{Sequence: 1, Size: tlog.MaxZeroSize, Operation: tlog.OpTrim}, ""},
 		{"zero", tlog.Record{Sequence: 1, Size: 1, Operation: tlog.OpZero}, ""},
+		{"watermark", tlog.Record{Sequence: 1, Operation: tlog.OpWatermark, Group: 3}, ""},
+		{"watermark with extent", tlog.Record{Sequence: 1, Size: 8, Operation: tlog.OpWatermark}, "watermark with an extent"},
 		{"flush mark", tlog.Record{Sequence: 1, Operation: tlog.OpFlush}, ""},
 		{"largest write", tlog.Record{Sequence: 1, Size: tlog.MaxRecordData, Operation: tlog.OpWrite, Data: make([]byte, tlog.MaxRecordData)}, ""},
 		{"last byte", tlog.Record{Sequence: 1, Offset: 1<<63 - 2, Size: 1, Operation: tlog.OpZero}, ""},
@@ -31,7 +33,7 @@ func TestRecordCheck(t *testing.T) {
 		{"too large a write", tlog.Record{Sequence: 1, Size: tlog.MaxRecordData + 1, Operation: tlog.OpWrite, Data: make([]byte, tlog.MaxRecordData+1)}, "limit"},
 		{"trim with data", tlog.Record{Sequence: 1, Size: 4, Operation: tlog.OpTrim, Data: data}, "trim of 4 bytes with 4"},
 		{"empty zero", tlog.Record{Sequence: 1, Operation: tlog.OpZero}, "zero of 0 bytes"},
-		{"flush mark with extent", tlog.Record{Sequence: 1, Offset: 8, Operation: tlog.OpFlush}, "flush mark with"},
+		{"flush mark with extent", tlog.Record{Sequence: 1, Offset: 8, Operation: tlog.OpFlush}, "flush with"},
 		{"no operation", tlog.Record{Sequence: 1, Size: 4, Data: data}, "unknown operation 0"},
 		{"beyond the end", tlog.Record{Sequence: 1, Offset: 1<<63 - 1, Size: 1, Operation: tlog.OpZero}, "out of range"},
 	} {

@@ -12,6 +12,7 @@ import (
 
 	"tlog"
 	"tlog/crypto"
+	"tlog/group"
 	"tlog/internal/core/window"
 )
 
@@ -95,9 +96,21 @@ type Config struct {
 	// it, for the caller to store the generation. Open and Close wait for it.
 	OnAttach func(Session)
 
+	// Clock, if set, makes the disk one of a consistency group: it stamps every
+	// record instead of Now. A *group.Clock is one.
+	Clock Clock
+
 	Logger *slog.Logger                                               // nil: none
 	Now    func() time.Time                                           // nil: time.Now
 	Dial   func(ctx context.Context, server string) (net.Conn, error) // nil: net.Dialer
+}
+
+// Clock is what the disks of a consistency group share; see package group for
+// what makes it one. Safe for concurrent use.
+type Clock interface {
+	Next() uint64       // a value above every one given before, to whomever
+	Raise(above uint64) // what Next gives from now on is above it
+	Stamp() group.Stamp // of the records that it stamps; not 0
 }
 
 // withDefaults returns a checked copy.

@@ -154,6 +154,9 @@ func (c *Client) attach(d window.Action, w schema.Welcome) bool {
 	first := c.attaches == 1
 	c.mu.Unlock()
 
+	if first && c.cfg.Clock != nil {
+		c.cfg.Clock.Raise(w.LastTimestamp) // so no record's time is ever raised instead
+	}
 	if first {
 		c.alg, c.empty = w.Hash, crypto.HashRecord(w.Hash, nil)
 		c.size = max(c.cfg.DiskSize, w.DiskSize) // equal, or one is unknown

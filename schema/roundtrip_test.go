@@ -139,15 +139,15 @@ var genBatch = rapid.Custom(func(t *rapid.T) schema.Batch {
 			Timestamp: stamp,
 			Group:     rapid.Uint64().Draw(t, "group"),
 			Hash:      genHash().Draw(t, "hash"),
-			Operation: rapid.SampledFrom([]tlog.Operation{tlog.OpWrite, tlog.OpTrim, tlog.OpZero, tlog.OpFlush}).Draw(t, "operation"),
+			Operation: rapid.SampledFrom([]tlog.Operation{tlog.OpWrite, tlog.OpTrim, tlog.OpZero, tlog.OpFlush, tlog.OpWatermark}).Draw(t, "operation"),
 		}
 		if r.Operation == tlog.OpWrite {
 			r.Data = rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "data")
 			r.Size = uint32(len(r.Data))
-		} else if r.Operation != tlog.OpFlush {
+		} else if r.Operation < tlog.OpFlush {
 			r.Size = rapid.Uint32Range(1, 1<<32-1).Draw(t, "size")
 		}
-		if r.Operation != tlog.OpFlush {
+		if r.Operation < tlog.OpFlush {
 			r.Offset = rapid.Uint64Range(0, 1<<63-1-uint64(r.Size)).Draw(t, "offset")
 		}
 		b.Records = append(b.Records, r)

@@ -52,7 +52,7 @@ struct TlogBlock {
   hash      @2 :Data;    # of data
   data      @3 :Data;
   timestamp @4 :UInt64;  # nanoseconds since 1970
-  operation @5 :UInt8;   # 1 set (write), 2 delete (trim); ours: 3 write-zeroes, 4 flush mark
+  operation @5 :UInt8;   # 1 set (write), 2 delete (trim); ours: 3 write-zeroes, 4 flush mark, 5 watermark
   # Version 2:
   offset    @6 :UInt64;  # bytes
   size      @7 :UInt32;  # bytes

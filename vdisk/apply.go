@@ -23,6 +23,9 @@ func (d *Disk) start() {
 	d.wg.Go(func() { d.runLogger(ctx) })
 	d.wg.Go(func() { d.runApplier(ctx) })
 	d.wg.Go(func() { d.runKeeper(ctx) })
+	if d.cfg.Clock != nil {
+		d.wg.Go(func() { d.runWatermarks(ctx) })
+	}
 }
 
 // runApplier moves durable records to the base. When the base fails it

@@ -55,6 +55,9 @@ func open(ctx context.Context, cfg Config, attach attachFunc) (*Disk, error) {
 		return nil, errors.Join(err, d.closeFiles())
 	}
 	d.start()
+	if err := d.join(ctx); err != nil {
+		return nil, errors.Join(err, d.Close(ctx))
+	}
 	return d, nil
 }
 
@@ -121,7 +124,7 @@ func (d *Disk) attach(ctx context.Context, attach attachFunc) error {
 		Servers: d.cfg.Servers, Vdisk: d.cfg.Vdisk, DiskSize: uint64(d.cfg.Size), BlockSize: d.cfg.BlockSize,
 		ID: m.client, Generation: m.generation, Takeover: d.cfg.Takeover,
 		Resume: m.point, Adopt: true, Hashes: crypto.RecordHashes(),
-		WindowBytes: d.cfg.WindowBytes, OnFlushed: d.flushedTo, OnAttach: d.attached, Logger: d.cfg.Logger,
+		WindowBytes: d.cfg.WindowBytes, Clock: d.groupClock(), OnFlushed: d.flushedTo, OnAttach: d.attached, Logger: d.cfg.Logger,
 	})
 	if err != nil {
 		return fmt.Errorf("vdisk: attach %s: %w", d.cfg.Vdisk, err)

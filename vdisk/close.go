@@ -19,6 +19,7 @@ func (d *Disk) Close(ctx context.Context) error {
 	}
 	select {
 	case <-d.gate.empty:
+		d.part()
 	case <-ctx.Done(): // the log's Close ends those that still wait
 	}
 	d.mu.RLock()

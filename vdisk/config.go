@@ -47,12 +47,27 @@ type Config struct {
 	// zeroes, each byte at most once. It reports the part done, 0…1.
 	Rebuild func(ctx context.Context, to client.Point, t Target, progress func(float64)) error
 
+	// Clock, if set, makes the disk one of a consistency group.
+	Clock Clock
+	// WatermarkInterval is how far at most the log of a disk that is not written
+	// lags in what it proves behind the others of its group. 0: 10 s.
+	WatermarkInterval time.Duration
+
+	// Gather, if set, is called when an operation that is logged begins, and has
+	// Accept called with all that the caller acknowledged before.
+	Gather func()
 	// Returned is needed for Accept only: it is told how many more of the
 	// accepted writes, in their order, are not used any more, from one goroutine.
 	Returned func(writes int)
 	// Progress, if set, is told how far catching up is, often, from one goroutine.
 	Progress func(Progress)
 	Logger   *slog.Logger // nil: none
+}
+
+// Clock is the clock of a consistency group; a *group.Clock is one.
+type Clock interface {
+	client.Clock
+	Last() uint64 // the last value that Next gave, to whomever
 }
 
 // Target takes a rebuilt disk.
@@ -110,7 +125,7 @@ func (c Config) complete() (Config, error) {
 	case c.WindowBytes != 0 && c.WindowBytes < 2*tlog.MaxRecordData:
 		return c, fmt.Errorf("vdisk: window of %d bytes: must be at least %d", c.WindowBytes, 2*tlog.MaxRecordData)
 	}
-	for _, d := range []*time.Duration{&c.AttachDeadline, &c.FlushDeadline, &c.MarkerInterval} {
+	for _, d := range []*time.Duration{&c.AttachDeadline, &c.FlushDeadline, &c.MarkerInterval, &c.WatermarkInterval} {
 		if *d < 0 {
 			return c, fmt.Errorf("vdisk: negative duration %v", *d)
 		}
@@ -121,6 +136,7 @@ func (c Config) complete() (Config, error) {
 	setDefault(&c.WindowBytes, 16<<20)
 	setDefault(&c.MarkerInterval, 30*time.Second)
 	setDefault(&c.MarkerBytes, 1<<30)
+	setDefault(&c.WatermarkInterval, 10*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -14,12 +14,12 @@ import (
 )
 
 // history is the log as a Disk writes it: *client.Client. Records get their
-// sequence in the order in which AppendShared takes them; an error means that
+// sequence in the order in which AppendStamped takes them; an error means that
 // no sequence was used. Data must not change until OnFlushed reported the
 // sequence. Calls may be concurrent. An error that is not the context's is
 // permanent: every later call will fail too.
 type history interface {
-	AppendShared(ctx context.Context, op tlog.Operation, offset uint64, size uint32, data []byte) (tlog.Sequence, error)
+	AppendStamped(ctx context.Context, at client.Stamp, op tlog.Operation, offset uint64, size uint32, data []byte) (tlog.Sequence, error)
 	FlushTo(ctx context.Context, s tlog.Sequence) error
 	Flushed() client.Point
 	Close(ctx context.Context) error
@@ -70,10 +70,10 @@ func (d *Disk) WriteAt(ctx context.Context, p []byte, off int64) error {
 	if err := d.check(off, int64(len(p))); err != nil {
 		return err
 	}
-	return d.do(ctx, func(ctx context.Context) error {
+	return d.do(ctx, func(ctx context.Context, at uint64) error {
 		for len(p) > 0 {
 			n := min(len(p), tlog.MaxRecordData)
-			rec := &pending{op: tlog.OpWrite, off: off, end: off + int64(n), data: bytes.Clone(p[:n])}
+			rec := &pending{time: at, op: tlog.OpWrite, off: off, end: off + int64(n), data: bytes.Clone(p[:n])}
 			if err := d.append(ctx, rec); err != nil {
 				return err
 			}
@@ -98,10 +98,10 @@ func (d *Disk) clear(ctx context.Context, op tlog.Operation, off, n int64, keep 
 	if err := d.check(off, n); err != nil {
 		return err
 	}
-	return d.do(ctx, func(ctx context.Context) error {
+	return d.do(ctx, func(ctx context.Context, at uint64) error {
 		for n > 0 {
 			m := min(n, maxZero)
-			if err := d.append(ctx, &pending{op: op, off: off, end: off + m, keep: keep}); err != nil {
+			if err := d.append(ctx, &pending{time: at, op: op, off: off, end: off + m, keep: keep}); err != nil {
 				return err
 			}
 			off, n = off+m, n-m
@@ -113,8 +113,8 @@ func (d *Disk) clear(ctx context.Context, op tlog.Operation, off, n int64, keep 
 // Flush returns when everything that was acknowledged before it is durable in
 // the log. It leaves a flush mark there, unless nothing came since the last.
 func (d *Disk) Flush(ctx context.Context) error {
-	return d.do(ctx, func(ctx context.Context) error {
-		mark, durable := d.marked()
+	return d.do(ctx, func(ctx context.Context, at uint64) error {
+		mark, durable := d.marked(at)
 		if durable {
 			return nil
 		}
@@ -130,18 +130,20 @@ func (d *Disk) Flush(ctx context.Context) error {
 
 // marked is the flush mark that stands behind everything acknowledged so far.
 // There are no more of them than other records, so they take no room.
-func (d *Disk) marked() (mark tlog.Sequence, durable bool) {
+func (d *Disk) marked(at uint64) (mark tlog.Sequence, durable bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.waiting.highest > d.mark {
-		d.waiting.register(&pending{op: tlog.OpFlush})
+		d.waiting.register(&pending{time: at, op: tlog.OpFlush})
 		d.mark = d.waiting.highest
 	}
 	return d.mark, d.waiting.flushed >= d.mark
 }
 
-// do runs one operation between Open and Close, under its deadline.
-func (d *Disk) do(ctx context.Context, op func(context.Context) error) error {
+// do runs one operation between Open and Close, under its deadline. What was
+// acknowledged before it takes its place before it, in the log and in the order
+// of the group: its time is drawn first.
+func (d *Disk) do(ctx context.Context, op func(context.Context, uint64) error) error {
 	if !d.gate.enter() {
 		return ErrClosed
 	}
@@ -149,9 +151,18 @@ func (d *Disk) do(ctx context.Context, op func(context.Context) error) error {
 	if err := d.fail.get(); err != nil {
 		return err
 	}
+	at := d.draw()
+	d.gather()
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.FlushDeadline)
 	defer cancel()
-	return op(ctx)
+	return op(ctx, at)
+}
+
+// gather has the caller's acknowledged writes accepted.
+func (d *Disk) gather() {
+	if d.cfg.Gather != nil {
+		d.cfg.Gather()
+	}
 }
 
 func (d *Disk) check(off, n int64) error {

@@ -113,12 +113,12 @@ type fakeLog struct {
 	auto    bool          // FlushTo makes durable by itself; else someone calls flush
 	closed  bool          //
 	err     error         // permanent
-	full    chan struct{} // if set, AppendShared waits for it
+	full    chan struct{} // if set, AppendStamped waits for it
 	late    func()        // if set, called between taking a record and returning
 	changed chan struct{} // closed and renewed at every change
 }
 
-func (l *fakeLog) AppendShared(ctx context.Context, op tlog.Operation, offset uint64, size uint32, data []byte) (tlog.Sequence, error) {
+func (l *fakeLog) AppendStamped(ctx context.Context, at client.Stamp, op tlog.Operation, offset uint64, size uint32, data []byte) (tlog.Sequence, error) {
 	if l.full != nil {
 		select {
 		case <-l.full:
@@ -131,7 +131,7 @@ func (l *fakeLog) AppendShared(ctx context.Context, op tlog.Operation, offset ui
 		defer l.s.mu.Unlock()
 		return 0, errors.Join(l.err, errors.New("fake: closed"))
 	}
-	r := tlog.Record{Sequence: tlog.Sequence(len(l.s.taken) + 1), Offset: offset, Size: size, Operation: op, Data: data}
+	r := tlog.Record{Sequence: tlog.Sequence(len(l.s.taken) + 1), Offset: offset, Size: size, Operation: op, Data: data, Timestamp: at.Time, Group: uint64(at.Group)}
 	if err := r.Check(); err != nil || r.End() > l.cfg.DiskSize {
 		l.t.Errorf("record %+v: %v", r, err)
 	}

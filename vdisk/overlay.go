@@ -12,14 +12,16 @@ import (
 // does not change once it was registered.
 type pending struct {
 	seq       tlog.Sequence
-	op        tlog.Operation
+	time      uint64 // of a disk in a group; else 0
 	off       int64
 	end       int64
 	data      []byte // of a write; the Disk's until the record is applied
 	cost      int    // what it takes of the Disk's room
-	withdrawn bool   // was refused, and is not part of the disk
-	lent      bool   // data is a caller's, who is told when it is not used any more
-	keep      bool   // zeroes that should stay allocated in the base
+	op        tlog.Operation
+	withdrawn bool // was refused, and is not part of the disk
+	lent      bool // data is a caller's, who is told when it is not used any more
+	keep      bool // zeroes that should stay allocated in the base
+	last      bool // a watermark after which the disk acknowledges nothing
 }
 
 // extent is the part [off, end) of a record that no newer record hides.

@@ -2,6 +2,7 @@ package vdisk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"tlog"
@@ -14,6 +15,7 @@ const logRecords = 64
 type Write struct {
 	Offset int64
 	Data   []byte
+	Time   uint64 // of a disk in a group: drawn from Config.Clock before the write was acknowledged
 }
 
 // Accept takes over writes that the caller has acknowledged, in the order in
@@ -31,12 +33,20 @@ func (d *Disk) Accept(writes []Write) {
 		return
 	}
 	records := make([]pending, len(writes))
+	var late error
 	d.mu.Lock()
 	for i, w := range writes {
 		records[i] = pending{op: tlog.OpWrite, off: w.Offset, end: w.Offset + int64(len(w.Data)), data: w.Data, lent: true}
+		if d.cfg.Clock != nil {
+			late = errors.Join(late, d.checkTime(w.Time))
+			records[i].time = w.Time
+		}
 		d.waiting.register(&records[i])
 	}
 	d.mu.Unlock()
+	if late != nil {
+		_ = d.halt(late) // the next caller is told
+	}
 }
 
 // LogSoon has accepted writes logged, and does not wait.
@@ -116,7 +126,7 @@ func (d *Disk) passSome(ctx context.Context, s tlog.Sequence) (done bool, err er
 // passOne gives the log one record. Nobody else does, so it gets the sequence
 // under which it was registered.
 func (d *Disk) passOne(ctx context.Context, p *pending) error {
-	seq, err := d.log.AppendShared(ctx, p.op, uint64(p.off), uint32(p.end-p.off), p.data)
+	seq, err := d.log.AppendStamped(ctx, d.stamped(p), p.op, uint64(p.off), uint32(p.end-p.off), p.data)
 	if err == nil && seq != p.seq {
 		err = fmt.Errorf("vdisk: internal error: record %d became %d in the log", p.seq, seq)
 	}

@@ -29,7 +29,7 @@ func (l *lender) write(d *Disk, off int64, data []byte) {
 	l.mu.Lock()
 	l.lent = append(l.lent, data)
 	l.mu.Unlock()
-	d.Accept([]Write{{off, data}})
+	d.Accept([]Write{{Offset: off, Data: data}})
 	d.LogSoon()
 }
 

@@ -13,6 +13,7 @@ type unapplied struct {
 	flushed tlog.Sequence
 	logged  tlog.Sequence // the log has taken everything up to it
 	highest tlog.Sequence // the last registered, or applied before
+	newest  uint64        // time of the last registered, of a disk in a group
 }
 
 // startUnapplied begins with a base that holds every record up to s.
@@ -20,8 +21,13 @@ func startUnapplied(s tlog.Sequence) unapplied {
 	return unapplied{applied: s, flushed: s, logged: s, highest: s}
 }
 
-// register adds a record, and gives it the sequence that the log will.
+// register adds a record, and gives it the sequence that the log will. Its time
+// is not before that of the record before it: see stamps.go.
 func (u *unapplied) register(p *pending) {
+	if p.time != 0 {
+		p.time = max(p.time, u.newest)
+		u.newest = p.time
+	}
 	u.highest++
 	p.seq = u.highest
 	u.queue = append(u.queue, p)

@@ -9,7 +9,8 @@
 // Its parameters are those of tlognbd serve, as key=value:
 //
 //	vdisk=NAME size=BYTES base=FILE server=ADDR[,ADDR…]
-//	[takeover=true] [flush-deadline=30s] [STORAGE, as data-dir=DIR]
+//	[takeover=true] [flush-deadline=30s] [group=NAME [group-dir=DIR]]
+//	[STORAGE, as data-dir=DIR]
 //
 // All connections share one vdisk.Disk, which is opened before the first is
 // accepted and closed in .unload: nbdkit calls .close for no client that is

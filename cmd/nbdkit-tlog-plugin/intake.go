@@ -11,10 +11,12 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
 
+	"tlog/group"
 	"tlog/vdisk"
 )
 
@@ -22,10 +24,11 @@ import (
 const intakeBytes = 16 << 20
 
 // intake brings acknowledged writes from the ring in ring.h to the disk. Every
-// callback but that of a write has the ring handed over first: what it does
-// comes after all that was acknowledged before.
+// request but a write has the ring handed over first, by the disk or, if it only
+// reads, by its callback: it comes after all that was acknowledged before.
 type intake struct {
-	mu     sync.Mutex // held while writes move, so that they stay in order
+	disk   atomic.Pointer[vdisk.Disk] // nil: not open yet
+	mu     sync.Mutex                 // held while writes move, so that they stay in order
 	taken  [512]C.struct_tlog_write
 	writes [512]vdisk.Write
 }
@@ -38,8 +41,18 @@ func openIntake(patience time.Duration) (*intake, error) {
 	return &intake{}, nil
 }
 
+// stamp has each write draw its time from a group's clock when it is put.
+func (in *intake) stamp(clock *group.Clock) { C.tlog_ring_stamp((*C.uint64_t)(clock.Word())) }
+
 // returned is a vdisk.Config's Returned.
 func (in *intake) returned(writes int) { C.tlog_ring_done(C.int(writes)) }
+
+// gather is a vdisk.Config's Gather.
+func (in *intake) gather() {
+	if d := in.disk.Load(); d != nil {
+		in.handOver(d)
+	}
+}
 
 // handOver gives the disk all that is in the ring, and reports whether that was
 // anything.
@@ -50,7 +63,7 @@ func (in *intake) handOver(d *vdisk.Disk) (any bool) {
 		n := int(C.tlog_ring_take(&in.taken[0], C.int(len(in.taken))))
 		for i := range in.taken[:n] {
 			w := &in.taken[i]
-			in.writes[i] = vdisk.Write{Offset: int64(w.offset), Data: unsafe.Slice((*byte)(w.data), int(w.count))}
+			in.writes[i] = vdisk.Write{Offset: int64(w.offset), Data: unsafe.Slice((*byte)(w.data), int(w.count)), Time: uint64(w.time)}
 		}
 		d.Accept(in.writes[:n])
 		if any = any || n > 0; n < len(in.taken) {

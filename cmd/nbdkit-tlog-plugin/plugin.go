@@ -90,9 +90,10 @@ func tlogAfterFork() C.int {
 	if writes, err = openIntake(settings.disk.FlushDeadline); err != nil {
 		leave(err)
 	}
-	if disk, err = settings.open(ctx, log, writes.returned); err != nil {
+	if disk, err = settings.open(ctx, log, writes); err != nil {
 		leave(err)
 	}
+	writes.disk.Store(disk)
 	go writes.run(disk)
 	go writes.refuseWhen(disk.Halted())
 	settings.announce(disk.Session())
@@ -121,13 +122,7 @@ func tlogUnload() {
 //export tlogSize
 func tlogSize() C.int64_t { return C.int64_t(disk.Size()) }
 
-// current is the disk with all that was acknowledged, for what logs it.
-func current() *vdisk.Disk {
-	writes.handOver(disk)
-	return disk
-}
-
-// visible is current for what only reads.
+// visible is the disk with all that was acknowledged, for what only reads.
 func visible() *vdisk.Disk {
 	if writes.handOver(disk) {
 		disk.LogSoon()
@@ -146,28 +141,28 @@ func tlogRead(buf unsafe.Pointer, count C.uint32_t, offset C.uint64_t) C.int {
 //export tlogWrite
 func tlogWrite(buf unsafe.Pointer, count C.uint32_t, offset C.uint64_t, flags C.uint32_t) C.int {
 	ctx := context.Background()
-	return fua(ctx, flags, current().WriteAt(ctx, unsafe.Slice((*byte)(buf), int(count)), int64(offset)))
+	return fua(ctx, flags, disk.WriteAt(ctx, unsafe.Slice((*byte)(buf), int(count)), int64(offset)))
 }
 
 //export tlogFlush
-func tlogFlush() C.int { return answer(current().Flush(context.Background())) }
+func tlogFlush() C.int { return answer(disk.Flush(context.Background())) }
 
 //export tlogTrim
 func tlogTrim(count C.uint32_t, offset C.uint64_t, flags C.uint32_t) C.int {
 	ctx := context.Background()
-	return fua(ctx, flags, current().Trim(ctx, int64(offset), int64(count)))
+	return fua(ctx, flags, disk.Trim(ctx, int64(offset), int64(count)))
 }
 
 //export tlogZero
 func tlogZero(count C.uint32_t, offset C.uint64_t, flags C.uint32_t) C.int {
 	ctx := context.Background()
-	return fua(ctx, flags, current().Zero(ctx, int64(offset), int64(count), flags&C.NBDKIT_FLAG_MAY_TRIM != 0))
+	return fua(ctx, flags, disk.Zero(ctx, int64(offset), int64(count), flags&C.NBDKIT_FLAG_MAY_TRIM != 0))
 }
 
 // fua answers a request, after a flush if it asked for force unit access.
 func fua(ctx context.Context, flags C.uint32_t, err error) C.int {
 	if err == nil && flags&C.NBDKIT_FLAG_FUA != 0 {
-		err = current().Flush(ctx)
+		err = disk.Flush(ctx)
 	}
 	return answer(err)
 }

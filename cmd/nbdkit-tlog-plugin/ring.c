@@ -31,6 +31,8 @@ static struct {
   uint64_t size, head, tail, seen; // seen: head when all was taken
   struct tlog_write writes[WRITES];
   uint64_t put, taken, done;
+
+  uint64_t *clock; // of the group; NULL: none
 } ring;
 
 int tlog_ring_init(uint64_t bytes, uint32_t milliseconds) {
@@ -51,6 +53,24 @@ int tlog_ring_init(uint64_t bytes, uint32_t milliseconds) {
   pthread_cond_init(&ring.room, &a);
   pthread_condattr_destroy(&a);
   return 0;
+}
+
+void tlog_ring_stamp(uint64_t *last) { ring.clock = last; }
+
+// The next value of the group's clock, as Next of package group gives it. It is
+// drawn under the lock, so that the order of writes is that of their times.
+static uint64_t draw(void) {
+  struct timespec t;
+  uint64_t now, last, next;
+  if (ring.clock == NULL)
+    return 0;
+  clock_gettime(CLOCK_REALTIME, &t);
+  now = (uint64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+  last = __atomic_load_n(ring.clock, __ATOMIC_SEQ_CST);
+  do
+    next = now > last ? now : last + 1;
+  while (!__atomic_compare_exchange_n(ring.clock, &last, next, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+  return next;
 }
 
 // Where a write of count bytes would begin: it does not wrap.
@@ -103,7 +123,7 @@ int tlog_ring_put(const void *data, uint32_t count, uint64_t offset) {
     // in which they can be acknowledged.
     at = start(count);
     w = &ring.writes[ring.put++ % WRITES];
-    *w = (struct tlog_write){offset, count, ring.memory + at % ring.size, at + count};
+    *w = (struct tlog_write){offset, count, ring.memory + at % ring.size, at + count, draw()};
     ring.head = w->end;
     memcpy(w->data, data, count);
     if (ring.wanted != 0 && ring.head >= ring.wanted) {

@@ -14,12 +14,17 @@ struct tlog_write {
   uint32_t count;
   uint8_t *data; // valid until done has counted the write
   uint64_t end;  // of its memory, as the ring counts bytes
+  uint64_t time; // of the group's clock, drawn when it was put; 0: no clock
 };
 
 enum { TLOG_PUT = 0, TLOG_REFUSED = -1, TLOG_TIMEOUT = -2 };
 
 // Makes the ring: so many bytes, and how long a put may wait. 0, or an errno.
 int tlog_ring_init(uint64_t bytes, uint32_t milliseconds);
+
+// Has every put draw a time from the clock of a consistency group: last is the
+// last value that it gave, to any process of the host. See package group.
+void tlog_ring_stamp(uint64_t *last);
 
 // Copies a write in; waits while there is no room. TLOG_REFUSED: it is too
 // large, or the ring is shut.

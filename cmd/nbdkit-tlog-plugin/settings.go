@@ -19,6 +19,7 @@ import (
 	"tlog"
 	"tlog/client"
 	"tlog/cmd/internal/storage"
+	"tlog/group"
 	"tlog/past"
 	"tlog/player"
 	"tlog/vdisk"
@@ -27,7 +28,8 @@ import (
 // parameters are what nbdkit's command line says.
 type parameters struct {
 	disk    vdisk.Config
-	moment  moment // instead of a live disk
+	moment  moment       // instead of a live disk
+	group   group.Config // Name is empty: the disk is in none
 	storage storage.Flags
 	flags   *pflag.FlagSet // the storage's
 	output  *os.File       // standard output
@@ -36,6 +38,7 @@ type parameters struct {
 func newSettings() *parameters {
 	p := &parameters{flags: pflag.NewFlagSet("", pflag.ContinueOnError)}
 	p.disk.FlushDeadline = 30 * time.Second
+	p.group.Dir = group.DefaultDir
 	p.storage.Register(p.flags, false)
 	return p
 }
@@ -51,6 +54,10 @@ func (p *parameters) set(key, value string) (err error) {
 		p.disk.Base = value
 	case "server":
 		p.disk.Servers = strings.Split(value, ",")
+	case "group":
+		p.group.Name, err = value, group.CheckName(value)
+	case "group-dir":
+		p.group.Dir = value
 	case "takeover":
 		p.disk.Takeover, err = strconv.ParseBool(value)
 	case "flush-deadline":
@@ -88,11 +95,27 @@ func (p *parameters) check() error {
 	return p.storage.ReadConfig(p.flags)
 }
 
-// open attaches to the vdisk. returned is told which of the writes that the disk
-// accepts it does not use any more.
-func (p *parameters) open(ctx context.Context, log *slog.Logger, returned func(writes int)) (*vdisk.Disk, error) {
+// join attaches to the group's clock, which stays for the life of the process.
+// Without a group there is none.
+func (p *parameters) join() (*group.Clock, error) {
+	if p.group.Name == "" {
+		return nil, nil
+	}
+	return group.Open(p.group)
+}
+
+// open attaches to the vdisk, whose writes come through in.
+func (p *parameters) open(ctx context.Context, log *slog.Logger, in *intake) (*vdisk.Disk, error) {
 	cfg := p.disk
-	cfg.Logger, cfg.Returned = log, returned
+	clock, err := p.join()
+	if err != nil {
+		return nil, err
+	}
+	if clock != nil {
+		in.stamp(clock)
+		cfg.Clock = clock
+	}
+	cfg.Logger, cfg.Returned, cfg.Gather = log, in.returned, in.gather
 	if p.storage.Given() {
 		history := &history{storage: &p.storage, vdisk: cfg.Vdisk, log: log}
 		cfg.CatchUp, cfg.Rebuild = history.catchUp, history.rebuild
@@ -138,7 +161,7 @@ func exitCode(err error) int {
 		return storage.ExitFenced
 	case errors.Is(err, player.ErrRange):
 		return storage.ExitUsage
-	case errors.Is(err, vdisk.ErrBase), errors.Is(err, vdisk.ErrBehind), errors.Is(err, client.ErrRefused), errors.Is(err, past.ErrFile) && tlog.ClassOf(err) != tlog.Corrupt:
+	case errors.Is(err, group.ErrClock), errors.Is(err, vdisk.ErrBase), errors.Is(err, vdisk.ErrBehind), errors.Is(err, client.ErrRefused), errors.Is(err, past.ErrFile) && tlog.ClassOf(err) != tlog.Corrupt:
 		return storage.ExitConfig
 	}
 	return storage.ExitCode(err)

@@ -14,6 +14,7 @@ import (
 	"tlog"
 	"tlog/client"
 	"tlog/cmd/internal/storage"
+	"tlog/group"
 	"tlog/past"
 	"tlog/player"
 	"tlog/vdisk"
@@ -26,7 +27,7 @@ func TestParameters(t *testing.T) {
 	}
 	for _, kv := range [][2]string{
 		{"vdisk", "v"}, {"size", "1048576"}, {"base", "/b"}, {"server", "x:1,unix:/s"}, {"takeover", "true"},
-		{"flush-deadline", "5s"}, {"storage-addresses", "a:1,b:2@3"}, {"data-shards", "2"},
+		{"flush-deadline", "5s"}, {"group", "g"}, {"group-dir", "/g"}, {"storage-addresses", "a:1,b:2@3"}, {"data-shards", "2"},
 	} {
 		if err := p.set(kv[0], kv[1]); err != nil {
 			t.Error(err)
@@ -42,7 +43,10 @@ func TestParameters(t *testing.T) {
 	if !slices.Equal(s.StorageAddresses, []string{"a:1", "b:2@3"}) || s.DataShards != 2 || !s.Given() {
 		t.Errorf("storage %+v", s)
 	}
-	for _, kv := range [][2]string{{"size", "1G"}, {"takeover", "perhaps"}, {"flush-deadline", "5"}, {"data-shards", "x"}, {"bogus", "1"}} {
+	if p.group.Name != "g" || p.group.Dir != "/g" {
+		t.Errorf("group %+v", p.group)
+	}
+	for _, kv := range [][2]string{{"group", "a/b"}, {"size", "1G"}, {"takeover", "perhaps"}, {"flush-deadline", "5"}, {"data-shards", "x"}, {"bogus", "1"}} {
 		if err := p.set(kv[0], kv[1]); err == nil {
 			t.Errorf("%s=%s accepted", kv[0], kv[1])
 		}
@@ -80,6 +84,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{errors.New("x"), storage.ExitFailed},
 		{vdisk.ErrBase, storage.ExitConfig},
+		{group.ErrClock, storage.ExitConfig},
 		{vdisk.ErrBehind, storage.ExitConfig},
 		{client.ErrRefused, storage.ExitConfig},
 		{client.ErrFenced, storage.ExitFenced},

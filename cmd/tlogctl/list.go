@@ -11,6 +11,7 @@ import (
 
 	"tlog"
 	"tlog/bookmark"
+	"tlog/group"
 	"tlog/player"
 )
 
@@ -121,8 +122,12 @@ func (t *tool) info(ctx context.Context, vdisk tlog.VdiskID, out io.Writer) erro
 		}
 		first = p.Time
 	}
+	stamp, err := l.LastStamp(ctx)
+	if err != nil {
+		return err
+	}
 	if t.json {
-		return emit(out, infoJSON(i, first))
+		return emit(out, infoJSON(i, first, stamp))
 	}
 	w := table(out)
 	size := "unknown (a version-1 client made it)"
@@ -131,12 +136,13 @@ func (t *tool) info(ctx context.Context, vdisk tlog.VdiskID, out io.Writer) erro
 	}
 	fmt.Fprintf(w, "vdisk\t%s\nuuid\t%v\ndisk size\t%s\nblock size\t%d\ncreated\t%s\n", i.Vdisk, i.UUID, size, i.BlockSize, timeText(i.Created))
 	fmt.Fprintf(w, "records\tseq:1 to seq:%d\nfirst record\t%s\nlast record\t%s\n", i.Last, timeText(first), timeText(i.LastTime))
+	fmt.Fprintf(w, "stamped by\t%s\n", groupText(stamp))
 	fmt.Fprintf(w, "positions\t%d\nshards\t%d+%d, %d written before a flush is acknowledged\n", i.Positions, i.K, i.M, i.W)
 	fmt.Fprintf(w, "client\t%v, generation %d\nchain value\t%v\nhead digest\t%v\nkey id\t%016x\n", i.Client, i.Generation, i.Chain, i.Digest, i.KeyID)
 	return w.Flush()
 }
 
-func infoJSON(i player.Info, first time.Time) any {
+func infoJSON(i player.Info, first time.Time, stamp group.Stamp) any {
 	j := struct {
 		Vdisk      string     `json:"vdisk"`
 		UUID       string     `json:"uuid"`
@@ -155,8 +161,12 @@ func infoJSON(i player.Info, first time.Time) any {
 		Chain      string     `json:"chain"`
 		Digest     string     `json:"head_digest"`
 		KeyID      string     `json:"key_id"`
+		Group      string     `json:"group_id,omitempty"`
 	}{string(i.Vdisk), i.UUID.String(), i.DiskSize, i.BlockSize, i.Created.UTC(), uint64(i.Last), nil, nil,
-		uint64(i.Positions), i.K, i.M, i.W, i.Client.String(), uint64(i.Generation), i.Chain.String(), i.Digest.String(), fmt.Sprintf("%016x", i.KeyID)}
+		uint64(i.Positions), i.K, i.M, i.W, i.Client.String(), uint64(i.Generation), i.Chain.String(), i.Digest.String(), fmt.Sprintf("%016x", i.KeyID), ""}
+	if stamp != 0 {
+		j.Group = fmt.Sprintf("%07x", stamp.Name())
+	}
 	if i.Last > 0 {
 		f, l := first.UTC(), i.LastTime.UTC()
 		j.FirstTime, j.LastTime = &f, &l

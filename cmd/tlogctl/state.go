@@ -81,7 +81,7 @@ func replaceFile(path string, b []byte) error {
 	if err != nil {
 		return errors.Join(err, remove(f.Name()))
 	}
-	return syncDir(path)
+	return syncParent(path)
 }
 
 // lossOf is the error of a restore of best effort that did not find everything.

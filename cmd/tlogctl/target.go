@@ -133,7 +133,7 @@ func (i *imageFile) empty() error {
 	i.state = nil
 	err := remove(statePath(i.path))
 	if err == nil {
-		err = syncDir(i.path)
+		err = syncParent(i.path)
 	}
 	if err == nil {
 		err = i.f.Truncate(0)
@@ -215,7 +215,7 @@ func (i *imageFile) publish(size uint64) error {
 	}
 	// A state without its file is forgotten when the next one is begun.
 	i.published = true
-	return errors.Join(remove(statePath(i.path)), syncDir(i.path))
+	return errors.Join(remove(statePath(i.path)), syncParent(i.path))
 }
 
 // leave keeps an image that a restore can go on with, and removes every other
@@ -239,11 +239,5 @@ func remove(path string) error {
 	return nil
 }
 
-// syncDir makes the names in path's directory durable.
-func syncDir(path string) error {
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
+// syncParent makes the names in path's directory durable.
+func syncParent(path string) error { return syncDir(filepath.Dir(path)) }

@@ -13,6 +13,7 @@ import (
 
 	"tlog"
 	"tlog/cmd/internal/storage"
+	"tlog/group"
 )
 
 // stateDir is where base images lie for which --base names no place.
@@ -27,6 +28,7 @@ type serve struct {
 	takeover bool
 	deadline time.Duration
 	endpoint endpoint
+	group    group.Config
 
 	storage storage.Flags
 	given   *pflag.FlagSet // the storage's flags
@@ -56,6 +58,8 @@ func (s *serve) command() *cobra.Command {
 	f.StringVar(&s.base, "base", "", "base image, a sparse file that holds the current disk (empty: ./"+stateDir+"/VDISK.img)")
 	f.BoolVar(&s.takeover, "takeover", false, "take the vdisk from the client that had it")
 	f.DurationVar(&s.deadline, "flush-deadline", 30*time.Second, "what is not durable by then is an I/O error for the guest")
+	f.StringVar(&s.group.Name, "group", "", "consistency group of the disk: a cut of all its disks at one moment is then consistent")
+	f.StringVar(&s.group.Dir, "group-dir", group.DefaultDir, "where the clock of the group lies: on this host, and the same for all of its disks")
 	s.endpoint.register(f)
 	s.storage.Register(s.given, false)
 	f.AddFlagSet(s.given)
@@ -76,6 +80,11 @@ func (s *serve) check() error {
 		return usagef("--flush-deadline %v: must be positive", s.deadline)
 	case len(s.servers) == 0:
 		return usagef("--server: name at least one")
+	}
+	if s.group.Name != "" {
+		if err := group.CheckName(s.group.Name); err != nil {
+			return usagef("--group: %w", err)
+		}
 	}
 	for _, a := range s.servers {
 		if err := checkAddress(a); err != nil {
@@ -111,6 +120,13 @@ func (s *serve) parameters(base string) ([]string, error) {
 		"base=" + base,
 		"flush-deadline=" + s.deadline.String(),
 		"takeover=" + strconv.FormatBool(s.takeover),
+	}
+	if s.group.Name != "" {
+		dir, err := filepath.Abs(s.group.Dir)
+		if err != nil {
+			return nil, err
+		}
+		params = append(params, "group="+s.group.Name, "group-dir="+dir)
 	}
 	storage, err := storageParameters(s.given)
 	return append(params, storage...), err

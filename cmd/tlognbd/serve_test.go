@@ -59,6 +59,7 @@ func TestRefusedCommandLines(t *testing.T) {
 		{"--size 1G --listen 127.0.0.1", storage.ExitUsage, "HOST:PORT"},
 		{"--size 1G --server 127.0.0.1:70000", storage.ExitUsage, "not a port"},
 		{"--size 1G --flush-deadline 0s", storage.ExitUsage, "must be positive"},
+		{"--size 1G --group a/b", storage.ExitUsage, "--group"},
 		{"--size 1G --threads 0", storage.ExitUsage, "1 to 1024"},
 		{"--size 1G --config " + bad, storage.ExitConfig, "unknown key"},
 	} {
@@ -77,14 +78,14 @@ func TestRefusedCommandLines(t *testing.T) {
 // What was given for storage reaches the plugin, with absolute paths, and what
 // was not given does not.
 func TestParameters(t *testing.T) {
-	s, err := parse(t, "--size", "1G", "--data-dir", "d", "--storage-addresses", "a:1,b:2@3", "--data-shards", "2", "--server", "x:1,unix:/s", "--takeover")
+	s, err := parse(t, "--size", "1G", "--data-dir", "d", "--storage-addresses", "a:1,b:2@3", "--data-shards", "2", "--server", "x:1,unix:/s", "--takeover", "--group", "g", "--group-dir", "d")
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := s.parameters("/base.img")
 	here, _ := filepath.Abs("d")
 	want := []string{
-		"vdisk=v", "size=1073741824", "server=x:1,unix:/s", "base=/base.img", "flush-deadline=30s", "takeover=true",
+		"vdisk=v", "size=1073741824", "server=x:1,unix:/s", "base=/base.img", "flush-deadline=30s", "takeover=true", "group=g", "group-dir=" + here,
 		"data-dir=" + here, "data-shards=2", "storage-addresses=a:1,b:2@3",
 	}
 	if err != nil || !slices.Equal(got, want) {

@@ -11,6 +11,9 @@ func (w *Window) onAppend(e *Event, acts []Action) []Action {
 	if err := w.refusal(); err != nil {
 		return append(acts, Action{Kind: Refuse, Err: err})
 	}
+	if err := w.unordered(e); err != nil {
+		return append(acts, Action{Kind: Refuse, Err: err})
+	}
 	if !w.room(len(e.Record.Data)) {
 		return w.full(acts)
 	}
@@ -25,10 +28,13 @@ func (w *Window) onFlush(e *Event, acts []Action) []Action {
 		return append(acts, Action{Kind: Refuse, Err: err})
 	}
 	if w.mark == 0 {
+		if err := w.unordered(e); err != nil {
+			return append(acts, Action{Kind: Refuse, Err: err})
+		}
 		if !w.room(0) {
 			return w.full(acts)
 		}
-		w.give(&tlog.Record{Operation: tlog.OpFlush, Hash: e.Record.Hash}, e.Now)
+		w.give(&tlog.Record{Operation: tlog.OpFlush, Hash: e.Record.Hash, Group: e.Record.Group}, e.Now)
 	}
 	return w.await(w.mark, e.Ticket, acts)
 }
@@ -54,6 +60,15 @@ func (w *Window) refusal() error {
 		return tlog.Protocolf("window: not attached yet")
 	}
 	return nil
+}
+
+// unordered refuses a record of a consistency group whose time would have to be
+// raised: it would then be after writes of other disks that came after it.
+func (w *Window) unordered(e *Event) error {
+	if e.Record.Group == 0 || e.Now >= w.lastTS {
+		return nil
+	}
+	return tlog.Fatalf("vdisk %s: internal error: the clock of its group gave %d, and its log is at %d: a cut of the group could not be told", w.cfg.Vdisk, e.Now, w.lastTS)
 }
 
 // room reports whether a record of so many bytes of data fits. An empty window

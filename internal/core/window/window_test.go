@@ -237,6 +237,20 @@ func TestCredit(t *testing.T) {
 	s.pull("send-force-flush 7")
 }
 
+// A record of a group whose time would have to be raised is refused.
+func TestGroupTimes(t *testing.T) {
+	s := attached(t, nil)
+	const later = "refuse: vdisk disk: internal error: the clock of its group gave 9"
+	s.step(Event{Kind: Append, Now: 10, Record: tlog.Record{Operation: tlog.OpWatermark, Group: 3}}, "given 1")
+	s.step(Event{Kind: Append, Now: 9, Record: tlog.Record{Operation: tlog.OpWatermark, Group: 3}}, later)
+	s.step(Event{Kind: Flush, Ticket: 1, Now: 9, Record: tlog.Record{Group: 3}}, later)
+	s.step(Event{Kind: Append, Now: 10, Record: tlog.Record{Operation: tlog.OpWatermark, Group: 3}}, "given 2")
+	s.step(Event{Kind: Flush, Ticket: 1, Now: 11, Record: tlog.Record{Group: 4}}, "")
+	if e := s.w.at(3); e.rec.Group != 4 || e.rec.Timestamp != 11 || e.rec.Operation != tlog.OpFlush {
+		t.Errorf("%+v", e.rec)
+	}
+}
+
 func TestTimestamps(t *testing.T) {
 	s := newScript(t, nil)
 	s.step(Event{Kind: Start}, "dial #1 server 0 after 0s")
