@@ -52,6 +52,39 @@ func (r *Reader) Type() (MessageType, error) {
 	return MessageType(t), nil
 }
 
+// Blocks appends to dst the frames of version-1 blocks that are buffered as a
+// whole, up to most: that of the block whose type was read, and of those behind
+// it. None is of more than MaxBlock bytes. They alias the Reader's memory until
+// it is used again. Nothing is read, and nothing counts as read before Took.
+func (r *Reader) Blocks(dst [][]byte, most int) [][]byte {
+	for at := r.start; most > 0; most-- {
+		b := r.buf[at:r.end]
+		f, err := parseFrame(b)
+		if err != nil || f.total > MaxBlock {
+			break // Frame says what is wrong
+		}
+		n := int(f.total)
+		dst = append(dst, b[:n:n])
+		if n == len(b) || MessageType(b[n]) != MsgBlock {
+			break
+		}
+		at += n + 1
+	}
+	return dst
+}
+
+// Took says that frames, the first ones that Blocks gave, were taken.
+func (r *Reader) Took(frames [][]byte) {
+	for i, f := range frames {
+		r.start += len(f)
+		if i > 0 {
+			r.start++ // its type
+		}
+		r.adapt(len(f))
+	}
+	r.inside = false
+}
+
 // Frame reads one message of at most max bytes, framing included. alloc gives
 // the buffer for n bytes: it may block, or refuse with an error, which Frame
 // returns as it is; nil means make. It is called once the announced length has

@@ -291,3 +291,55 @@ func TestReaderOverConnection(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What Blocks shows in the buffer is what Frame would give, however the stream
+// arrives and however much of it is taken at a time.
+func TestBlocks(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var stream []byte
+		var sent, got [][]byte
+		for range rapid.IntRange(0, 40).Draw(t, "messages") {
+			m := schema.AppendCommand(nil, schema.MsgForceFlush, 9)
+			if rapid.IntRange(0, 9).Draw(t, "command") > 0 {
+				n := rapid.SampledFrom([]int{0, 1, 512, 4096, 20_000}).Draw(t, "data")
+				m = schema.AppendBlock(nil, &schema.Block{Sequence: uint64(len(sent)), Data: bytes.Repeat([]byte{byte(len(sent))}, n)})
+			}
+			stream, sent = append(stream, m...), append(sent, m)
+		}
+		var parts chunks
+		for rest := stream; len(rest) > 0; {
+			n := min(rapid.SampledFrom([]int{1, 100, 5000, 1 << 20}).Draw(t, "part"), len(rest))
+			parts, rest = append(parts, rest[:n]), rest[n:]
+		}
+		r := schema.NewReader(&parts)
+		for {
+			typ, err := r.Type()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var frames [][]byte
+			if typ == schema.MsgBlock {
+				frames = r.Blocks(nil, rapid.IntRange(0, 5).Draw(t, "most"))
+				frames = frames[:rapid.IntRange(0, len(frames)).Draw(t, "taken")]
+			}
+			for _, f := range frames {
+				got = append(got, append([]byte{byte(typ)}, f...))
+			}
+			if len(frames) > 0 {
+				r.Took(frames)
+				continue
+			}
+			f, err := r.Frame(schema.MaxBlock, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, append([]byte{byte(typ)}, f...))
+		}
+		if !slices.EqualFunc(got, sent, bytes.Equal) {
+			t.Fatalf("%d messages came, of %d that were sent, or not the same", len(got), len(sent))
+		}
+	})
+}

@@ -34,6 +34,7 @@ type conn struct {
 	ready   chan struct{} // closed with a welcome of status OK
 	noData  tlog.Hash     // record hash of no bytes
 	command []byte        // buffer of small messages
+	blocks  blocks        // of version 1
 	bye     bool          // the client's last message was read
 
 	mu        sync.Mutex // of what follows

@@ -131,32 +131,6 @@ func (c *conn) verify(p *payload) error {
 	return nil
 }
 
-// block reads a version-1 block; the batch that it becomes is a little longer.
-func (c *conn) block() error {
-	if c.version >= schema.Version2 {
-		return tlog.Protocolf("single block in a version-2 session")
-	}
-	p, err := c.receive(schema.MaxBlock, schema.BatchSize(make([]tlog.Record, 1)))
-	if err != nil {
-		return err
-	}
-	b, err := schema.DecodeBlock(p.buf)
-	if err == nil && b.Operation == tlog.OpTrim {
-		b.Hash, b.Data = c.noData, nil // such a hash may be missing
-	} else if err == nil && crypto.HashRecord(tlog.HashBlake2b, b.Data) != b.Hash {
-		err = tlog.WithClass(tlog.Protocol, &badRecord{b.Sequence})
-	}
-	if err != nil {
-		c.srv.discard(p)
-		return err
-	}
-	c.owner.step(session.Block{
-		Conn: c.id, Sequence: b.Sequence, Index: b.Index, Hash: b.Hash, Data: b.Data, Timestamp: b.Timestamp,
-		Operation: b.Operation, Now: uint64(c.srv.cfg.Now().UnixNano()), Payload: p,
-	})
-	return nil
-}
-
 func (c *conn) commanded(t schema.MessageType) error {
 	c.readBy(c.srv.cfg.MessageTimeout)
 	frame, err := c.reader.Frame(schema.MaxCommand, func(n int) ([]byte, error) {

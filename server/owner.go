@@ -90,7 +90,9 @@ func (o *owner) act(a session.Action) error {
 	case session.Force:
 		o.pipe.Force()
 	case session.Drop:
-		o.srv.discard(a.Payload.(*payload))
+		if p, ok := a.Payload.(*payload); ok { // a block of several has none
+			o.srv.discard(p)
+		}
 	case session.Barrier:
 		o.srv.tasks.Go(func() { o.barrier(a.Head) })
 	case session.Recheck:
@@ -159,12 +161,8 @@ func (o *owner) welcome(w session.Welcome) {
 
 // append hands records to the pipeline, as they came if possible.
 func (o *owner) append(a session.Append) error {
-	failpoint.Here("record.taken")
+	o.noteAppend(&a)
 	p := a.Payload.(*payload)
-	o.srv.Metrics.Records.Add(uint64(len(a.Records)))
-	if a.Clamped {
-		o.srv.Metrics.TimestampsClamped.Add(1)
-	}
 	if !a.Whole {
 		p = o.encoded(a, p)
 	}
@@ -174,15 +172,20 @@ func (o *owner) append(a session.Append) error {
 	})
 }
 
+func (o *owner) noteAppend(a *session.Append) {
+	failpoint.Here("record.taken")
+	o.srv.Metrics.Records.Add(uint64(len(a.Records)))
+	if a.Clamped {
+		o.srv.Metrics.TimestampsClamped.Add(1)
+	}
+}
+
 // encoded is a payload that is the batch of a's records, in p's place.
 func (o *owner) encoded(a session.Append, p *payload) *payload {
 	q := o.srv.payloads.get(schema.BatchSize(a.Records))
 	q.charge, p.charge = p.charge, 0
-	q.buf = schema.AppendBatch(q.buf[:0], &schema.Batch{Records: a.Records, Chain: a.Chain})
+	q.encode(a.Records, a.Chain)
 	o.srv.payloads.put(p)
-	if err := schema.DecodeBatch(q.buf, &q.batch); err != nil {
-		panic("internal error: server: own batch: " + err.Error())
-	}
 	return q
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"tlog"
 	"tlog/internal/reuse"
 	"tlog/schema"
 )
@@ -31,6 +32,14 @@ func (p *payloads) get(n int) *payload {
 	v.memory = p.memory.Get(n)
 	v.buf = v.memory.Bytes
 	return v
+}
+
+// encode makes v, which is long enough for it, the batch of these records.
+func (v *payload) encode(records []tlog.Record, chain tlog.Hash) {
+	v.buf = schema.AppendBatch(v.buf[:0], &schema.Batch{Records: records, Chain: chain})
+	if err := schema.DecodeBatch(v.buf, &v.batch); err != nil {
+		panic("internal error: server: own batch: " + err.Error())
+	}
 }
 
 // put takes a payload back; nobody else may refer to it any more.

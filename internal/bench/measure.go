@@ -106,6 +106,21 @@ func (h *Harness) drive(ctx context.Context, s *stack, l Load, v Values) (o Outc
 	return o, c.end(ctx)
 }
 
+// once lets a case's load, changed, work on a store and a server of its own.
+func (h *Harness) once(ctx context.Context, c Case, v Values, change func(*Load)) (o Outcome, err error) {
+	s, err := h.newStack(ctx, c)
+	if err != nil {
+		return o, err
+	}
+	defer func() { err = errors.Join(err, s.end(err != nil)) }()
+	l, err := h.load(c, s.server.addr)
+	if err != nil {
+		return o, err
+	}
+	change(&l)
+	return h.drive(ctx, s, l, v)
+}
+
 // count fills in what a load has cost.
 func (v Values) count(o *Outcome, before, after *sample, asking float64) {
 	server, store := after.server.Sub(before.server), after.store.Sub(before.store)
@@ -132,26 +147,17 @@ func (v Values) count(o *Outcome, before, after *sample, asking float64) {
 }
 
 // stream is throughput, with the bare store before it.
-func (h *Harness) stream(ctx context.Context, c Case) (v Values, err error) {
+func (h *Harness) stream(ctx context.Context, c Case) (Values, error) {
 	costs, err := h.stages(c)
 	if err != nil {
 		return nil, err
 	}
-	v = make(Values)
+	v := make(Values)
 	store, err := h.bareStream(c, v)
 	if err != nil {
 		return nil, err
 	}
-	s, err := h.newStack(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.end(err != nil)) }()
-	l, err := h.load(c, s.server.addr)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := h.drive(ctx, s, l, v); err != nil {
+	if _, err := h.once(ctx, c, v, func(*Load) {}); err != nil {
 		return nil, err
 	}
 	sum := pathSum(costs, c.Hash) + store
@@ -174,17 +180,7 @@ func (h *Harness) latency(ctx context.Context, c Case) (v Values, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := h.newStack(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.end(err != nil)) }()
-	l, err := h.load(c, s.server.addr)
-	if err != nil {
-		return nil, err
-	}
-	l.Rate = rate
-	if _, err := h.drive(ctx, s, l, v); err != nil {
+	if _, err := h.once(ctx, c, v, func(l *Load) { l.Rate = rate }); err != nil {
 		return nil, err
 	}
 	v.divide("ratio_p50", v["flush_p50"], v["bare_p50"])
@@ -194,18 +190,8 @@ func (h *Harness) latency(ctx context.Context, c Case) (v Values, err error) {
 
 // halfRate is half of what a stream reaches, in bytes a second.
 func (h *Harness) halfRate(ctx context.Context, c Case) (rate float64, err error) {
-	s, err := h.newStack(ctx, c)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, s.end(err != nil)) }()
 	c.Mode = ModeStream
-	l, err := h.load(c, s.server.addr)
-	if err != nil {
-		return 0, err
-	}
-	l.For /= 2
-	o, err := h.drive(ctx, s, l, make(Values))
+	o, err := h.once(ctx, c, make(Values), func(l *Load) { l.For /= 2 })
 	return float64(o.Bytes) / o.Seconds / 2, err
 }
 

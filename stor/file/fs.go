@@ -107,7 +107,7 @@ func (d osFS) openFile(name string, flag int) (file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return &osFile{File: f, direct: openDirect(d.path(name), flag)}, nil
 }
 
 func (d osFS) rename(old, name string) error { return os.Rename(d.path(old), d.path(name)) }
@@ -145,39 +145,8 @@ func (d osFS) space() (stor.Space, error) {
 	return stor.Space{Used: used, Total: used + st.Bavail*block}, nil
 }
 
-// osFile is a file of the operating system.
-type osFile struct{ *os.File }
-
-// maxVector is the most buffers that one system call takes (IOV_MAX).
-const maxVector = 1024
-
-func (f osFile) writeAt(bufs [][]byte, off int64) error {
-	failpoint.Writing(f.File, off, bufs)
-	for len(bufs) > 0 {
-		n, err := unix.Pwritev(int(f.Fd()), bufs[:min(len(bufs), maxVector)], off)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("pwritev: %w", err)
-		}
-		if n == 0 {
-			return io.ErrShortWrite
-		}
-		off += int64(n)
-		for len(bufs) > 0 && n >= len(bufs[0]) {
-			n -= len(bufs[0])
-			bufs = bufs[1:]
-		}
-		if n > 0 {
-			bufs[0] = bufs[0][n:]
-		}
-	}
-	return nil
-}
-
 // allocate falls back to writing zeroes where the file system has no fallocate.
-func (f osFile) allocate(off, n int64) error {
+func (f *osFile) allocate(off, n int64) error {
 	for {
 		err := unix.Fallocate(int(f.Fd()), 0, off, n)
 		switch {
@@ -192,7 +161,7 @@ func (f osFile) allocate(off, n int64) error {
 	}
 }
 
-func (f osFile) sync() error {
+func (f *osFile) sync() error {
 	for {
 		err := unix.Fdatasync(int(f.Fd()))
 		if err == nil {
@@ -205,7 +174,7 @@ func (f osFile) sync() error {
 	}
 }
 
-func (f osFile) size() (int64, error) {
+func (f *osFile) size() (int64, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return 0, err

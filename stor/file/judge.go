@@ -3,7 +3,6 @@ package file
 import (
 	"encoding/json"
 	"fmt"
-	"hash/crc32"
 	"reflect"
 
 	"tlog"
@@ -68,7 +67,6 @@ func (b *bench) add(h header, data ...[]byte) {
 	for i, d := range data {
 		f.data[i] = d
 		f.header.length += uint32(len(d))
-		f.header.dataCRC = crc32.Update(f.header.dataCRC, castagnoli, d)
 	}
 	b.frames = append(b.frames, f)
 	b.bytes += f.header.span()

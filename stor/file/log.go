@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 
 	"tlog"
@@ -37,8 +36,7 @@ type log struct {
 	cut     int64 // bytes that recovery zeroed
 	marked  bool  // the last frame says that all before it is durable
 
-	headers []byte   // of the batch, reused
-	bufs    [][]byte // of the batch, reused
+	stage stage // of the batch
 }
 
 // errFull says that there is no space; nothing was changed.
@@ -138,38 +136,22 @@ func (l *log) prepare(h *segmentHeader, n int64) (f file, size int64, err error)
 // write gives frames their LSNs and writes them behind one another into the
 // room that was reserved. It fills in the header of each.
 func (l *log) write(frames []frame) error {
-	if need := len(frames) * frameHeaderSize; cap(l.headers) < need {
-		l.headers = make([]byte, need)
+	l.marked = false
+	if err := l.stage.seek(l.f, l.end); err != nil {
+		return err
 	}
-	l.bufs = l.bufs[:0]
-	start := l.end
 	for i := range frames {
 		f := &frames[i]
 		f.header.lsn, f.header.durable = l.next, l.durable
 		f.at = place{l.segment, l.end}
-		b := l.headers[i*frameHeaderSize : (i+1)*frameHeaderSize]
-		f.header.encode(b, l.seed)
-		l.bufs = append(l.bufs, b)
-		for _, d := range f.data {
-			if len(d) > 0 {
-				l.bufs = append(l.bufs, d)
-			}
+		if err := l.stage.frame(f, l.seed); err != nil {
+			return err
 		}
-		span := f.header.span()
-		if pad := span - frameHeaderSize - int64(f.header.length); pad > 0 {
-			l.bufs = append(l.bufs, padding[:pad])
-		}
-		l.end += span
+		l.end += f.header.span()
 		l.next++
 	}
-	l.marked = false
-	err := l.f.writeAt(l.bufs, start)
-	clear(l.bufs[:cap(l.bufs)])
-	return err
+	return l.stage.write(true)
 }
-
-// padding is what stands between frames. It is read only.
-var padding [frameAlign]byte
 
 // sync makes everything that was written durable.
 func (l *log) sync() error {
@@ -186,7 +168,7 @@ func (l *log) sync() error {
 // the last claim and the proof of it. Having no room for them is no error.
 func (l *log) mark() error {
 	frames := []frame{
-		{header: header{kind: kindMark, length: uint32(len(markData)), dataCRC: crc32.Checksum(markData[:], castagnoli)}, data: [2][]byte{markData[:]}},
+		{header: header{kind: kindMark, length: uint32(len(markData))}, data: [2][]byte{markData[:]}},
 		{header: header{kind: kindMark}},
 	}
 	err := l.reserve(frames[0].header.span() + frames[1].header.span())

@@ -50,6 +50,13 @@ func (m *Machine) block(e Block) {
 	}
 }
 
+// Next reports whether a block of the attached version-1 client with that
+// sequence is neither early nor known: its data is not kept by the machine.
+func (m *Machine) Next(c Conn, sequence uint64) bool {
+	s, ok := m.toLog(sequence)
+	return ok && m.from(c) && s == m.head.Last+1
+}
+
 // record is the log's record of a block, without its final timestamp.
 func (m *Machine) record(e *Block, s tlog.Sequence) (tlog.Record, string) {
 	bs := uint64(m.disk.BlockSize)
