@@ -105,3 +105,24 @@ func TestSoakJudge(t *testing.T) {
 		}
 	}
 }
+
+// Looks that were taken: of a server that leaks a goroutine and a descriptor for
+// each connection, and of one that leaks nothing.
+func TestRise(t *testing.T) {
+	for _, c := range []struct {
+		looks []int
+		want  int
+	}{
+		{[]int{54, 54, 58, 63, 66, 46}, 5}, // goroutines that leak
+		{[]int{48, 30, 51, 51, 51, 51}, 0},
+		{[]int{24, 25, 26, 26, 34, 30}, 4}, // descriptors
+	} {
+		r := &soakReport{}
+		for _, n := range c.looks {
+			r.kept = append(r.kept, sample{usage: usage{goroutines: n}})
+		}
+		if got := r.rise(func(k sample) int { return k.goroutines }); got != c.want {
+			t.Errorf("%v: %d, want %d", c.looks, got, c.want)
+		}
+	}
+}
