@@ -164,11 +164,18 @@ func (p *Past) Point() Point { return p.point }
 // the last extent.
 func (p *Past) Size() int64 { return int64(p.size) }
 
-// Need is what the moment needs: bytes of data that are alive, and the bytes
-// stored, before erasure coding, of the positions that they lie in.
+// Need is what the moment needs: bytes of data that are alive, and the bytes,
+// stored and before erasure coding, that a restore reads for them: positions, or
+// of those of which little is alive, records; and how many positions these are.
 func (p *Past) Need() (live, stored int64, positions int) {
 	for i := range p.living {
-		stored += int64(p.living[i].stored)
+		if !p.sparse(i) {
+			stored += int64(p.living[i].stored)
+			continue
+		}
+		for _, r := range p.recordsOf(i) {
+			stored += int64(r.size)
+		}
 	}
 	return int64(p.live), stored, len(p.living)
 }
