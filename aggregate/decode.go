@@ -27,7 +27,7 @@ type Aggregation struct {
 
 // DataAt is where the data of a record of a.Records begins in the payload, in
 // bytes. It is −1 where the payload was compressed, or has no such bytes in one
-// piece: then the record cannot be read by itself (crypto.DataKey.Peek).
+// piece: then the record cannot be read by itself (crypto.DataKey.Peeker).
 func (a *Aggregation) DataAt(r *tlog.Record) int {
 	if a.Header.Compression != crypto.CompressNone || len(r.Data) == 0 {
 		return -1

@@ -8,24 +8,26 @@ import (
 	"tlog"
 )
 
-// Peek decrypts in place b, which is part of a sealed payload: the bytes from
-// off on of what Seal encrypted under that salt for that vdisk and position,
-// before any decompression. Nothing is authenticated: a caller must have the
-// hash of what it expects. It is for reading a record out of an aggregation
-// without the rest.
+// Peeker returns what decrypts, in place, parts of one sealed payload: b is its
+// bytes from off on, as Seal encrypted them under that salt for that vdisk and
+// position, before any decompression. Nothing is authenticated: a caller must
+// have the hash of what it expects. It is for reading records out of an
+// aggregation without the rest.
 //
 // GCM encrypts as counter mode does from block 2 on, with a nonce of twelve zero
 // bytes here; the counter of a payload of at most 16 MiB does not wrap.
-func (k *DataKey) Peek(salt *[32]byte, vdisk tlog.UUID, pos tlog.Position, off int, b []byte) {
+func (k *DataKey) Peeker(salt *[32]byte, vdisk tlog.UUID, pos tlog.Position) func(off int, b []byte) {
 	block, err := aes.NewCipher(k.derive(salt, vdisk, pos).aes[:])
 	if err != nil {
 		panic("crypto: internal error: " + err.Error())
 	}
-	var counter, skipped [aes.BlockSize]byte
-	binary.BigEndian.PutUint32(counter[12:], uint32(2+off/aes.BlockSize))
-	stream := cipher.NewCTR(block, counter[:])
-	stream.XORKeyStream(skipped[:off%aes.BlockSize], skipped[:off%aes.BlockSize])
-	stream.XORKeyStream(b, b)
+	return func(off int, b []byte) {
+		var counter, skipped [aes.BlockSize]byte
+		binary.BigEndian.PutUint32(counter[12:], uint32(2+off/aes.BlockSize))
+		stream := cipher.NewCTR(block, counter[:])
+		stream.XORKeyStream(skipped[:off%aes.BlockSize], skipped[:off%aes.BlockSize])
+		stream.XORKeyStream(b, b)
+	}
 }
 
 // BodyAt is how many bytes of a stored shard lie before its body, where the head

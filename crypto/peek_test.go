@@ -8,9 +8,9 @@ import (
 	"tlog"
 )
 
-// TestPeek decrypts parts of a sealed payload by themselves, over every border
+// TestPeeker decrypts parts of a sealed payload by themselves, over every border
 // of a block, and with another salt or position nothing of it.
-func TestPeek(t *testing.T) {
+func TestPeeker(t *testing.T) {
 	key, payload := testKey(t, 1), pattern(70_001)
 	h := dataHeader(payload, 4, 2)
 	shards, _ := stored(seal(t, key, h, payload, fixedRandom(2)), tlog.Hash{})
@@ -27,7 +27,7 @@ func TestPeek(t *testing.T) {
 			off, n = i, 40
 		}
 		b := bytes.Clone(joined[off : off+n])
-		key.Peek(&salt, h.Vdisk, h.Position, off, b)
+		key.Peeker(&salt, h.Vdisk, h.Position)(off, b)
 		if !bytes.Equal(b, payload[off:off+n]) {
 			t.Fatalf("%d bytes from %d are not the payload's", n, off)
 		}
@@ -39,7 +39,7 @@ func TestPeek(t *testing.T) {
 		s, p := salt, h.Position
 		other(&s, &p)
 		b := bytes.Clone(joined[:100])
-		key.Peek(&s, h.Vdisk, p, 0, b)
+		key.Peeker(&s, h.Vdisk, p)(0, b)
 		if bytes.Equal(b, payload[:100]) {
 			t.Error("another salt or position decrypts the payload")
 		}

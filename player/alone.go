@@ -15,64 +15,88 @@ import (
 // has the hash of. A disk that was overwritten a lot has positions of which a
 // few records are alive, and a read of a mounted disk wants one record of 256.
 
-// aloneBytes is what reading a record by itself costs besides its bytes, as
-// bytes of a position that is read whole: a request of its own.
-const aloneBytes = 16 << 10
+// aloneBytes is what a run of records costs besides its bytes, as bytes of a
+// position that is read whole.
+const aloneBytes = 4 << 10
 
-// alone reports whether records with so many bytes of data are read by
-// themselves rather than with their position.
-func (l *living) alone(records int, bytes int64) bool {
-	return l.layout.K > 0 && bytes+int64(records)*aloneBytes <= int64(l.stored)
+// nearBytes is how far apart the data of records may lie in the payload that are
+// read as one run: their hashes lie between.
+const nearBytes = 64
+
+// alone reports whether records, in order of their places, are read by themselves
+// rather than with their position.
+func (l *living) alone(records []alive, more int) bool {
+	if l.layout.K == 0 || len(records) == 0 {
+		return false
+	}
+	cost := int64(more) * aloneBytes
+	for _, r := range runsOf(records) {
+		cost += int64(r.to-r.from) + aloneBytes
+	}
+	return cost <= int64(l.stored)
+}
+
+// run is records whose data lies close together in the payload, from…to.
+type run struct {
+	records  []alive
+	from, to uint32
+}
+
+// runsOf cuts records of one position, newest first, into runs.
+func runsOf(records []alive) (runs []run) {
+	for i := 0; i < len(records); {
+		n, from := i+1, records[i].data
+		for n < len(records) && records[n].data+records[n].size+nearBytes >= from {
+			from = records[n].data
+			n++
+		}
+		runs = append(runs, run{records[i:n], from, records[i].data + records[i].size})
+		i = n
+	}
+	return runs
 }
 
 // sparse reports whether the live records of a living position are read by
 // themselves.
-func (p *Past) sparse(at int) bool {
-	bytes, records := int64(0), p.recordsOf(at)
-	for i := range records {
-		bytes += int64(records[i].size)
-	}
-	return p.living[at].alone(len(records), bytes)
-}
+func (p *Past) sparse(at int) bool { return p.living[at].alone(p.recordsOf(at), 0) }
 
-// peek fills b with the data of a record. Errors: stor.ErrNoPart, also when what
-// was read is not the record's data: then its position is to be read, which
-// finds out what is damaged.
-func (p *Past) peek(ctx context.Context, r *alive, b []byte) error {
-	at := &p.living[r.at]
-	part := stor.Part{Position: at.pos, Digest: at.digest, Head: int(at.layout.Head),
-		Shard: crypto.ShardLength(at.stored, at.layout.K), Off: int(r.data)}
-	if err := p.log.view.ReadPart(ctx, &part, b); err != nil {
-		return err
-	}
-	p.log.key.Peek(&at.layout.Salt, p.log.info.UUID, at.pos, int(r.data), b)
-	sum := crypto.HashRecord(at.layout.Hash, b)
-	if index.Sum(sum[:]) != r.sum {
-		return stor.ErrNoPart
-	}
-	return nil
-}
-
-// peekAll reads records by themselves into one piece of memory, which is grown
-// if it has to be, several at once.
-func (p *Past) peekAll(ctx context.Context, records []alive, memory []byte) (data [][]byte, _ []byte, err error) {
-	total := 0
-	for i := range records {
-		total += int(records[i].size)
+// peek reads records of one position, newest first, by themselves, in memory,
+// which is grown if it has to be, and returns the data of each. Errors:
+// stor.ErrNoPart, also when what was read is not the records' data: then the
+// position is to be read, which finds out what is damaged.
+func (p *Past) peek(ctx context.Context, records []alive, memory []byte) (data [][]byte, _ []byte, err error) {
+	at := &p.living[records[0].at]
+	runs, total := runsOf(records), 0
+	for _, r := range runs {
+		total += int(r.to - r.from)
 	}
 	if cap(memory) < total {
 		memory = make([]byte, total)
 	}
 	rest := memory[:total]
-	for i := range records {
-		n := int(records[i].size)
-		data = append(data, rest[:n:n])
+	parts := make([]stor.Range, len(runs))
+	for i, r := range runs {
+		n := int(r.to - r.from)
+		parts[i] = stor.Range{Off: int(r.from), B: rest[:n:n]}
 		rest = rest[n:]
 	}
-	err = abreast(min(len(records), p.log.readers), len(records), func(i int) error {
-		return p.peek(ctx, &records[i], data[i])
-	})
-	return data, memory, err
+	layout := stor.Layout{Position: at.pos, Digest: at.digest, Head: int(at.layout.Head), Shard: crypto.ShardLength(at.stored, at.layout.K)}
+	if err := p.log.view.ReadParts(ctx, &layout, parts); err != nil {
+		return nil, memory, err
+	}
+	peek := p.log.key.Peeker(&at.layout.Salt, p.log.info.UUID, at.pos)
+	for i, r := range runs {
+		peek(int(r.from), parts[i].B)
+		for j := range r.records {
+			rec := &r.records[j]
+			b := parts[i].B[rec.data-r.from:][:rec.size:rec.size]
+			if sum := crypto.HashRecord(at.layout.Hash, b); index.Sum(sum[:]) != rec.sum {
+				return nil, memory, stor.ErrNoPart
+			}
+			data = append(data, b)
+		}
+	}
+	return data, memory, nil
 }
 
 // abreast calls fn for 0 … n−1, from several goroutines, until one fails.
@@ -121,7 +145,7 @@ func (p *Past) load(ctx context.Context, it *item) {
 	at := p.below(it.pos + 1)
 	if p.sparse(at) {
 		var err error
-		it.alone, it.room.alone, err = p.peekAll(ctx, p.recordsOf(at), it.room.alone)
+		it.alone, it.room.alone, err = p.peek(ctx, p.recordsOf(at), it.room.alone)
 		if err == nil {
 			return
 		}

@@ -27,13 +27,14 @@ func (c counted) Fill(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, b
 	return c.Server.(stor.Filler).Fill(ctx, vdisk, pos, buf)
 }
 
-func (c counted) Range(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, off, n int, buf []byte) ([]byte, error) {
-	c.parts.Add(1)
-	b, err := c.Server.(stor.Ranger).Range(ctx, vdisk, pos, off, n, buf)
+func (c counted) Ranges(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, ranges []stor.Range) error {
+	c.parts.Add(int64(len(ranges)))
+	err := c.Server.(stor.Ranger).Ranges(ctx, vdisk, pos, ranges)
 	if err == nil && c.spoil.Load() {
+		b := ranges[len(ranges)-1].B
 		b[len(b)/2] ^= 4
 	}
-	return b, err
+	return err
 }
 
 // watched opens the log over counted servers.

@@ -131,39 +131,45 @@ func (c *cache) readAlone(ctx context.Context, groups [][]uint32, b []byte, off 
 // position is not there, and too little of it was read that way so far.
 func (c *cache) peekable(group []uint32) bool {
 	at := c.at(group[0])
-	l := &c.past.living[at]
-	records, bytes, last := 0, int64(0), uint32(math.MaxUint32)
-	for _, n := range group {
-		if rec := c.past.segments[n].rec; rec != last {
-			last = rec
-			records++
-			bytes += int64(c.past.records[rec].size)
-		}
-	}
+	records, _ := c.past.recordsIn(group)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.entries[at] != nil {
 		return false
 	}
-	if !l.alone(records+int(c.peeks[at]), bytes) {
+	if !c.past.living[at].alone(records, int(c.peeks[at])) {
 		delete(c.peeks, at)
 		return false
 	}
-	c.peeks[at] += uint32(records)
+	c.peeks[at] += uint32(len(records))
 	return true
+}
+
+// recordsIn is the records of segments of one position, in order, and for each
+// segment which of them is its.
+func (p *Past) recordsIn(segments []uint32) (records []alive, of []int) {
+	last := uint32(math.MaxUint32)
+	for _, n := range segments {
+		if rec := p.segments[n].rec; rec != last {
+			last = rec
+			records = append(records, p.records[rec])
+		}
+		of = append(of, len(records)-1)
+	}
+	return records, of
 }
 
 // peek reads the records of a group by themselves.
 func (c *cache) peek(ctx context.Context, group []uint32, b []byte, off uint64) error {
 	p := c.past
-	for _, n := range group {
+	records, of := p.recordsIn(group)
+	data, _, err := p.peek(ctx, records, nil)
+	if err != nil {
+		return err
+	}
+	for i, n := range group {
 		s := &p.segments[n]
-		r := &p.records[s.rec]
-		data := make([]byte, r.size)
-		if err := p.peek(ctx, r, data); err != nil {
-			return err
-		}
-		overlap(data[s.from-r.off:][:s.n], s.from, b, off)
+		overlap(data[of[i]][s.from-records[of[i]].off:][:s.n], s.from, b, off)
 	}
 	return nil
 }

@@ -173,8 +173,8 @@ func (p *Past) Need() (live, stored int64, positions int) {
 			stored += int64(p.living[i].stored)
 			continue
 		}
-		for _, r := range p.recordsOf(i) {
-			stored += int64(r.size)
+		for _, r := range runsOf(p.recordsOf(i)) {
+			stored += int64(r.to - r.from)
 		}
 	}
 	return int64(p.live), stored, len(p.living)

@@ -8,53 +8,74 @@ import (
 	"tlog"
 )
 
-// Ranger is a Server that reads part of a stored shard.
+// Ranger is a Server that reads parts of a stored shard.
 type Ranger interface {
-	// Range reads n bytes at most, from off on, of a stored shard, into buf if
-	// that has the capacity. Fewer: the shard ends there. ErrAbsent as for Shard.
-	Range(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, off, n int, buf []byte) ([]byte, error)
+	// Ranges fills ranges of one stored shard, in one round trip. ErrAbsent as for
+	// Shard, and where the shard ends before a range does.
+	Ranges(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, ranges []Range) error
+}
+
+// Range is the bytes from Off on that B has room for.
+type Range struct {
+	Off int
+	B   []byte
 }
 
 // ErrNoPart says that a part cannot be read by itself now: a server is missing,
 // slow, or does not do it. ReadInto may still have the position.
 var ErrNoPart = errors.New("no part by itself")
 
-// Part is a range of an aggregation's joined data shards.
-type Part struct {
+// Layout is where the data of a position lies in its stored shards.
+type Layout struct {
 	Position tlog.Position
 	Digest   tlog.Hash // chain digest that the servers must name for it
 	Head     int       // bytes of a stored shard before its body
 	Shard    int       // bytes of a shard's body
-	Off      int       // of the range
 }
 
-// ReadPart fills b with a range of a position's data, as the servers that hold
-// the data shards give it: nothing is verified, and nothing computed from parity.
+// ReadParts fills parts of a position's joined data shards, as the servers that
+// hold these give them: nothing is verified, and nothing computed from parity.
 // Errors: ErrNoPart, or the context's.
-func (v *View) ReadPart(ctx context.Context, p *Part, b []byte) error {
-	_, pl, err := v.place(ctx, p.Position)
+func (v *View) ReadParts(ctx context.Context, at *Layout, parts []Range) error {
+	_, pl, err := v.place(ctx, at.Position)
 	if err != nil {
 		return err
 	}
-	if pl.digest != p.Digest {
-		return fmt.Errorf("stor: position %d has digest %v, not %v: %w", p.Position, pl.digest, p.Digest, ErrNoPart)
+	if pl.digest != at.Digest {
+		return fmt.Errorf("stor: position %d has digest %v, not %v: %w", at.Position, pl.digest, at.Digest, ErrNoPart)
 	}
 	// A server that lets a reader wait is not waited for: others have the position.
-	ctx, cancel := context.WithTimeout(ctx, readHedgeTime)
+	limited, cancel := context.WithTimeout(ctx, readHedgeTime)
 	defer cancel()
-	for at := 0; at < len(b); {
-		index, from := (p.Off+at)/p.Shard, (p.Off+at)%p.Shard
-		n := min(len(b)-at, p.Shard-from)
-		if err := v.readRange(ctx, pl, p, index, from, b[at:at+n]); err != nil {
-			return err
+	for index, ranges := range at.split(parts, v.pool.manifest.K) {
+		if len(ranges) == 0 {
+			continue
 		}
-		at += n
+		if err := v.readRanges(limited, pl, at, index, ranges); err != nil {
+			return errors.Join(err, context.Cause(ctx))
+		}
 	}
 	return nil
 }
 
-// readRange reads from the server that holds an index.
-func (v *View) readRange(ctx context.Context, pl *place, p *Part, index, from int, b []byte) error {
+// split tells which ranges of which data shards the parts are.
+func (at *Layout) split(parts []Range, k int) [][]Range {
+	shards := make([][]Range, k)
+	for _, p := range parts {
+		for off, b := p.Off, p.B; len(b) > 0; {
+			index, from := off/at.Shard, off%at.Shard
+			n := min(len(b), at.Shard-from)
+			if index < k {
+				shards[index] = append(shards[index], Range{at.Head + from, b[:n:n]})
+			}
+			off, b = off+n, b[n:]
+		}
+	}
+	return shards
+}
+
+// readRanges reads from a server that holds an index.
+func (v *View) readRanges(ctx context.Context, pl *place, at *Layout, index int, ranges []Range) error {
 	slow := v.demoted()
 	for slot, i := range pl.index {
 		if int(i) != index || slow[slot] {
@@ -64,15 +85,11 @@ func (v *View) readRange(ctx context.Context, pl *place, p *Part, index, from in
 		if err != nil {
 			continue
 		}
-		r, ok := server.(Ranger)
-		if !ok {
+		r, can := server.(Ranger)
+		if !can {
 			continue
 		}
-		got, err := r.Range(ctx, v.vdisk, p.Position, p.Head+from, len(b), b)
-		if err == nil && len(got) == len(b) {
-			if &got[0] != &b[0] {
-				copy(b, got)
-			}
+		if r.Ranges(ctx, v.vdisk, at.Position, ranges) == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -80,5 +97,5 @@ func (v *View) readRange(ctx context.Context, pl *place, p *Part, index, from in
 			break
 		}
 	}
-	return fmt.Errorf("stor: shard %d of position %d: %w", index, p.Position, ErrNoPart)
+	return fmt.Errorf("stor: shard %d of position %d: %w", index, at.Position, ErrNoPart)
 }

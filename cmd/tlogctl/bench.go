@@ -24,6 +24,7 @@ type benchOptions struct {
 	grid    bench.Grid
 	records []string
 	lengths []string
+	past    string
 }
 
 func (t *tool) benchCommand() *cobra.Command { return t.benchCommandWith(&benchOptions{}) }
@@ -55,6 +56,7 @@ func (t *tool) benchCommandWith(o *benchOptions) *cobra.Command {
 	f.IntSliceVar(&o.grid.Depths, "depth", []int{1, 32}, "writers that wait for a flush at once, for sync")
 	f.IntSliceVar(&o.grid.Vdisks, "vdisks", []int{1}, "vdisks at once; for the part vdisks: 1,10,100,1000 unless given")
 	f.StringSliceVar(&o.lengths, "log-length", []string{"64M", "768M"}, "lengths of logs, for the part open; if given, the first is also that of the part restore")
+	f.StringVar(&o.past, "past-disk", "256M", "size of the disk of the part past, whose log is twice and then four times as long")
 	f.BoolVar(&o.grid.Shared, "shared", false, "the client is given data without a copy")
 	return c
 }
@@ -119,7 +121,11 @@ func (o *benchOptions) cases(cmd *cobra.Command, args []string) ([]bench.Case, e
 			return nil, errors.New("--log-length: want whole MiB")
 		}
 	}
-	g := bench.Growth{Vdisks: []int{1, 10, 100, 1000}, Lengths: lengths, Restored: 256 << 20}
+	past, err := sizes([]string{o.past}, 8<<30)
+	if err != nil || past[0]%(1<<20) != 0 {
+		return nil, fmt.Errorf("--past-disk %s: want whole MiB: %w", o.past, err)
+	}
+	g := bench.Growth{Vdisks: []int{1, 10, 100, 1000}, Lengths: lengths, Restored: 256 << 20, Past: past[0]}
 	if cmd.Flags().Changed("vdisks") {
 		g.Vdisks = o.grid.Vdisks
 	}

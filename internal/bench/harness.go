@@ -82,6 +82,7 @@ type Case struct {
 	Lost        int   // shard servers that are lost; ModeRestore
 	FlushEvery  int   // writes for a flush; ModeFio; 0: none
 	Shared      bool  // the client takes data without a copy
+	Disk        int64 // bytes; ModePast
 	Once        bool  // in the first turn only: no target hangs on it
 }
 
@@ -90,6 +91,7 @@ const (
 	ModeRestore = "restore" // tlogctl restore
 	ModeOpen    = "open"    // tlogctl info: what opening a log costs
 	ModeFair    = "fair"    // writers that flush, alone and beside a stream of another vdisk
+	ModePast    = "past"    // index, mount and restore of a disk that was overwritten at random
 	ModeFio     = "fio"     // fio through tlognbd, and through nbdkit's file plugin
 )
 
@@ -161,6 +163,8 @@ func (h *Harness) measure(ctx context.Context, c Case) (Values, error) {
 		return h.fair(ctx, c)
 	case ModeFio:
 		return h.fio(ctx, c)
+	case ModePast:
+		return h.past(ctx, c)
 	}
 	return nil, fmt.Errorf("no mode %q", c.Mode)
 }

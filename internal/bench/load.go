@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,7 +34,16 @@ type Load struct {
 	Bytes int64
 	// Shared gives data to the client without a copy.
 	Shared bool
+	// Disk is the size of the disk in bytes; 0: 4 GiB. Scatter writes its blocks in
+	// an order without pattern, each equally often in the long run, from From on.
+	Disk    int64
+	Scatter bool
+	From    int64
+	Adopt   bool // goes on behind the records that are there
 }
+
+// disk is the size of the disk.
+func (l *Load) disk() int64 { return cmp.Or(l.Disk, diskSize) }
 
 // The modes of a Load.
 const (

@@ -8,7 +8,7 @@ import (
 
 // Suites are the named parts of the default matrix, in the order in which they
 // are measured.
-var Suites = []string{"null", "redis", "redis25", "file", "always", "v1", "flush", "latency", "restore", "fio", "idle", "fair", "sizes", "data", "vdisks", "open"}
+var Suites = []string{"null", "redis", "redis25", "file", "always", "v1", "flush", "latency", "restore", "fio", "idle", "fair", "sizes", "data", "vdisks", "open", "past"}
 
 // base is the case that all others are made from.
 var base = Case{Mode: ModeStream, Store: StoreNull, Record: 4 << 10, Aggregation: 256, Hash: "blake2b", Data: DataRandom}
@@ -25,6 +25,7 @@ type Growth struct {
 	Vdisks   []int   // of the suite vdisks
 	Lengths  []int64 // bytes of the logs of the suite open
 	Restored int64   // bytes of those of the suite restore
+	Past     int64   // bytes of the disks of the suite past
 }
 
 // Plan are the cases of the named suites; if none is named of all, but what no
@@ -87,6 +88,9 @@ func suiteCases(suite string, g *Growth) []Case {
 			return on(StoreFile, func(c *Case) { c.Mode, c.Depth, c.FlushEvery = ModeFio, depth, every })
 		}
 		return []Case{with("fio", fio(32, 0)), with("fio32", fio(32, 32)), with("nbd-flush", fio(1, 1))}
+	case "past":
+		past := func(c *Case) { c.Mode, c.Disk, c.Length = ModePast, g.Past, 2*g.Past }
+		return []Case{with("past-file", on(StoreFile, past)), with("past-redis", on(StoreRedis, past))}
 	case "idle":
 		return []Case{with("idle-1000", on(StoreRedis, func(c *Case) { c.Mode, c.Vdisks = ModeIdle, 1000 }))}
 	case "fair":

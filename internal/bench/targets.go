@@ -77,6 +77,9 @@ func (r *Report) millis(name, figure string) float64 { return r.median(name, fig
 // streams are the cases of one vdisk at full speed.
 var streams = []string{"null", "redis", "file", "always"}
 
+// pasts are the cases of the suite past.
+var pasts = []string{"past-file", "past-redis"}
+
 // referenceBlocks is the best of the reference system, in blocks a second.
 const referenceBlocks = 20_000
 
@@ -116,6 +119,9 @@ func (r *Report) Targets() []Target {
 	least("fio 4 KiB random write QD32, no fsync", "IOPS of the file plugin's", r.median("fio", "ratio"), 0.6)
 	least("fio 4 KiB random write QD32, fsync every 32", "IOPS of the file plugin's", r.median("fio32", "ratio"), 0.4)
 	most("restore", "memory, MiB", r.worst("rss_client", r.names("restore")...), 256)
+	most("mount of the past, from a cold start", "first block, s", r.worst("first_s", pasts...), 2)
+	most("restore of a disk overwritten at random", "bytes read of bytes alive", r.worst("read_ratio", pasts...), 1.2)
+	most("restore of twice the log, of the same disk", "time", r.worst("grow", pasts...), 1.15)
 	most("server at full speed, one vdisk", "memory, MiB", r.worst("rss_server", streams...), 256)
 	most("server, 1,000 idle vdisks", "memory beyond one vdisk's, MiB", r.median("idle-1000", "rss_idle"), 64)
 	most("steady state, server", "allocations a record", r.worst("allocs_server", streams...), 0.1)

@@ -48,6 +48,17 @@ var metrics = []metric{
 	{"flush_p99", "µs", 0, "FlushOK, or NBD FLUSH"},
 	{"others", "", 2, "part of the machine that was used by others"},
 	{"seconds", "s", 2, "of it all"},
+	{"index_s", "s", 2, "building the index of the log"},
+	{"index_mb", "MB", 1, "index of a million records"},
+	{"first_s", "s", 2, "from the start of a mount until a block was read"},
+	{"read_ratio", "", 2, "bytes that a restore read, of the bytes that are alive"},
+	{"positions", "", 2, "bytes of the positions with something alive, of the bytes that are alive"},
+	{"restore_s", "s", 2, "restore by the index"},
+	{"grow", "", 2, "restore of twice the log, of the same disk"},
+	{"grow_cpu", "", 2, "the same, CPU time for the same live data"},
+	{"cp_ratio", "", 2, "restore's MB/s of cp's of the same image"},
+	{"copy_ratio", "", 2, "nbdcopy's MB/s from a mount, of that from nbdkit's file plugin"},
+	{"again_ratio", "", 2, "the same, when the mount has hydrated"},
 }
 
 // medians are, of each metric, the median of the turns that have it.

@@ -61,7 +61,7 @@ func openWriters(ctx context.Context, l *Load, data []byte) (worker, error) {
 			w.times = nil
 		}
 		cfg := client.Config{Servers: []string{l.Server}, Vdisk: tlog.VdiskID(fmt.Sprintf("%s-%04d", cmp.Or(l.Name, "bench"), i)),
-			DiskSize: diskSize, Hashes: []tlog.HashAlgorithm{hash}, OnFlushed: w.onFlushed}
+			DiskSize: uint64(l.disk()), Takeover: l.Adopt, Adopt: l.Adopt, Hashes: []tlog.HashAlgorithm{hash}, OnFlushed: w.onFlushed}
 		if n := max(l.Vdisks, 1); n > 1 {
 			cfg.WindowBytes = max(8*client.DefaultWindowBytes/n, 256<<10)
 		}
@@ -173,11 +173,24 @@ func (w *writer) append(ctx context.Context) error {
 
 func (w *writer) put(ctx context.Context, at int64) (tlog.Sequence, error) {
 	n, data := w.load.Record, w.block(at)
-	offset := uint64(at) % diskSize
+	offset := w.load.place(at)
 	if w.load.Shared {
 		return w.c.AppendShared(ctx, tlog.OpWrite, offset, uint32(n), data)
 	}
 	return w.c.Append(ctx, tlog.OpWrite, offset, uint32(n), data)
+}
+
+// place is the offset on the disk of what is written at that point of the load.
+func (l *Load) place(at int64) uint64 {
+	if !l.Scatter {
+		return uint64(at % l.disk())
+	}
+	// The finalizer of SplitMix64 has no pattern.
+	x := uint64((l.From+at)/int64(l.Record)) + 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	x ^= x >> 31
+	return x % uint64(l.disk()/int64(l.Record)) * uint64(l.Record)
 }
 
 // block is what is written at that point of the load.

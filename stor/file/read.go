@@ -237,13 +237,21 @@ func (s *Server) Fill(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, b
 // A Server reads parts of shards.
 var _ stor.Ranger = (*Server)(nil)
 
-// Range implements stor.Ranger.
-func (s *Server) Range(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, off, n int, buf []byte) ([]byte, error) {
-	b, err := within(ctx, s, func() ([]byte, error) { return s.shard(vdisk, pos, off, n, buf) })
-	if err == nil && len(b) == 0 {
-		err = fmt.Errorf("file: %s: position %d: it ends before byte %d: %w", s.name, pos, off, stor.ErrAbsent)
-	}
-	return b, err
+// Ranges implements stor.Ranger.
+func (s *Server) Ranges(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, ranges []stor.Range) error {
+	_, err := within(ctx, s, func() (struct{}, error) {
+		for _, r := range ranges {
+			b, err := s.shard(vdisk, pos, r.Off, len(r.B), r.B)
+			if err == nil && len(b) < len(r.B) {
+				err = fmt.Errorf("file: %s: position %d: it ends before byte %d: %w", s.name, pos, r.Off+len(r.B), stor.ErrAbsent)
+			}
+			if err != nil {
+				return struct{}{}, err
+			}
+		}
+		return struct{}{}, nil
+	})
+	return err
 }
 
 // shard reads a stored shard from byte `from` on; limit > 0: so many bytes at most.

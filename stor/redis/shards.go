@@ -134,20 +134,45 @@ func (s *Server) Shard(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, 
 // A Server reads parts of shards.
 var _ stor.Ranger = (*Server)(nil)
 
-// Range implements stor.Ranger.
-func (s *Server) Range(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, off, n int, buf []byte) ([]byte, error) {
-	reply, err := s.ask(ctx, n+smallReply, "GETRANGE", shardKey(vdisk, pos), off, off+n-1)
+// Ranges implements stor.Ranger.
+func (s *Server) Ranges(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, ranges []stor.Range) error {
+	key := shardKey(vdisk, pos)
+	limit := smallReply
+	for _, r := range ranges {
+		limit = max(limit, len(r.B)+smallReply)
+	}
+	short := false
+	err := s.with(ctx, limit, func(c *conn) error {
+		short = false
+		for _, r := range ranges {
+			if err := c.Send("GETRANGE", key, r.Off, r.Off+len(r.B)-1); err != nil {
+				return err
+			}
+		}
+		if err := c.Flush(); err != nil {
+			return err
+		}
+		var refused error
+		for _, r := range ranges {
+			b, err := redis.Bytes(c.Receive())
+			switch {
+			case answered(err):
+				refused = err
+			case err != nil:
+				return err
+			}
+			short = short || len(b) != len(r.B)
+			copy(r.B, b)
+		}
+		return refused
+	})
 	if err != nil {
-		return nil, err
+		return s.judge("getrange", err)
 	}
-	b, err := redis.Bytes(reply, nil)
-	if err != nil || len(b) > n {
-		return nil, s.refusal(stor.ServerError, "range: %d bytes instead of %d at most: %w", len(b), n, err)
+	if short { // there is none, or it ends before
+		return s.absent(vdisk, pos)
 	}
-	if len(b) == 0 { // there is none, or it ends before
-		return nil, s.absent(vdisk, pos)
-	}
-	return append(buf[:0], b...), nil
+	return nil
 }
 
 func (s *Server) absent(vdisk tlog.UUID, pos tlog.Position) error {

@@ -168,8 +168,8 @@ func (e *env) shard(v tlog.UUID, pos tlog.Position, limit int) []byte {
 	return b
 }
 
-// mustRange reads parts of a shard that is known: its begin, middle and end, and
-// what goes beyond it, into memory that does and does not suffice.
+// mustRange reads parts of a shard that is known, all at once: its begin, middle
+// and end; and then one that goes beyond it.
 func (e *env) mustRange(v tlog.UUID, pos tlog.Position, whole []byte) {
 	e.Helper()
 	r, can := e.s.(stor.Ranger)
@@ -177,16 +177,22 @@ func (e *env) mustRange(v tlog.UUID, pos tlog.Position, whole []byte) {
 		return
 	}
 	n := len(whole)
-	for _, part := range [][2]int{{0, 1}, {0, n}, {n / 3, n/3 + 1}, {n - 1, n}, {n / 2, n + 10}} {
-		off, end := part[0], part[1]
-		want := whole[off:min(end, n)]
-		got, err := r.Range(e.context(), v, pos, off, end-off, make([]byte, off%2*(end-off)))
-		if err != nil || !bytes.Equal(got, want) {
-			e.Fatalf("bytes %d to %d of shard %d: got %d bytes %.40q, %v, want %d bytes %.40q", off, end, pos, len(got), got, err, len(want), want)
+	var parts []stor.Range
+	for _, part := range [][2]int{{0, 1}, {0, n}, {n / 3, n/3 + 1}, {n - 1, n}} {
+		parts = append(parts, stor.Range{Off: part[0], B: make([]byte, part[1]-part[0])})
+	}
+	if err := r.Ranges(e.context(), v, pos, parts); err != nil {
+		e.Fatalf("parts of shard %d: %v", pos, err)
+	}
+	for _, p := range parts {
+		if want := whole[p.Off:][:len(p.B)]; !bytes.Equal(p.B, want) {
+			e.Fatalf("%d bytes from %d of shard %d are %.40q, want %.40q", len(p.B), p.Off, pos, p.B, want)
 		}
 	}
-	if b, err := r.Range(e.context(), v, pos, n, 1, nil); err == nil {
-		e.Fatalf("the byte behind shard %d: got %d bytes", pos, len(b))
+	for _, off := range []int{n - 1, n, n + 100} {
+		if err := r.Ranges(e.context(), v, pos, []stor.Range{{B: make([]byte, 1)}, {Off: off, B: make([]byte, 2)}}); !errors.Is(err, stor.ErrAbsent) {
+			e.Fatalf("two bytes from %d of shard %d of %d: %v", off, pos, n, err)
+		}
 	}
 }
 
@@ -241,8 +247,8 @@ func (e *env) mustBeAbsent(v tlog.UUID, pos tlog.Position) {
 		}
 	}
 	if r, can := e.s.(stor.Ranger); can {
-		if b, err := r.Range(e.context(), v, pos, 0, 10, nil); !errors.Is(err, stor.ErrAbsent) {
-			e.Fatalf("part of shard %d: got %d bytes, %v; want ErrAbsent", pos, len(b), err)
+		if err := r.Ranges(e.context(), v, pos, []stor.Range{{B: make([]byte, 10)}}); !errors.Is(err, stor.ErrAbsent) {
+			e.Fatalf("part of shard %d: %v; want ErrAbsent", pos, err)
 		}
 	}
 }
