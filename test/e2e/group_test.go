@@ -180,6 +180,8 @@ func TestGroup(t *testing.T) {
 		})
 	}
 	pause := func() { <-time.After(2500 * time.Millisecond) }
+	pause()
+	a.checkLive()
 	for _, strike := range []func(){
 		func() { a.disk.kill(); a.start() },
 		func() { f.strike(a.stack, false) },
@@ -198,6 +200,35 @@ func TestGroup(t *testing.T) {
 	}
 	t.Logf("%d writes on each disk", total)
 	a.checkCuts(b)
+}
+
+// checkLive restores the group while it is written, before anything was killed.
+func (m *member) checkLive() {
+	t := m.t
+	for _, args := range [][]string{{"--at", "latest"}, {"--at", "-1s", "--snap-to", "any"}, {"--at", "-500ms"}} {
+		dir := filepath.Join(t.TempDir(), "live")
+		out := run(t, bin(t, "tlogctl"), append(append([]string{"restore", "--group", groupName, "--to", dir}, args...), m.pool.flags...)...)
+		a, b := counters(t, filepath.Join(dir, "group-a.img")), counters(t, filepath.Join(dir, "group-b.img"))
+		for s := range groupSlots {
+			if a[s] == 0 || b[s] > a[s] || a[s] > b[s]+1 {
+				t.Errorf("%v: slot %d has %d on a and %d on b\n%s", args, s, a[s], b[s], out)
+			}
+		}
+		remove(t, dir)
+	}
+}
+
+// counters reads the slots of an image.
+func counters(t testing.TB, path string) (n [groupSlots]uint64) {
+	t.Helper()
+	image, err := os.ReadFile(path)
+	if err != nil || len(image) != groupSize {
+		t.Fatalf("an image of %d bytes, %v", len(image), err)
+	}
+	for s := range n {
+		n[s] = binary.LittleEndian.Uint64(image[s*groupBlock:])
+	}
+	return n
 }
 
 // checkCuts cuts at random moments, and restores a few.
@@ -281,17 +312,12 @@ func (m *member) checkRestore(at time.Time, snap player.Snap, cut *player.Cut, a
 	t := m.t
 	dir := filepath.Join(t.TempDir(), "restored")
 	name := map[player.Snap]string{player.SnapAny: "any", player.SnapFlush: "flush"}[snap]
-	out := run(t, bin(t, "tlogctl"), append([]string{"restore", "--group", groupName, "--to", dir,
+	run(t, bin(t, "tlogctl"), append([]string{"restore", "--group", groupName, "--to", dir,
 		"--at", at.UTC().Format(time.RFC3339Nano), "--snap-to", name}, m.pool.flags...)...)
 	for i, p := range []*past{a, b} {
-		image, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("group-%c.img", 'a'+i)))
-		if err != nil || len(image) != groupSize {
-			t.Fatalf("an image of %d bytes, %v\n%s", len(image), err, out)
-		}
-		for s, want := range p.counts[cut.Points[i].Sequence] {
-			if got := binary.LittleEndian.Uint64(image[s*groupBlock:]); got != want {
-				t.Errorf("disk %d, slot %d at %v: %d, want %d", i, s, at, got, want)
-			}
+		got := counters(t, filepath.Join(dir, fmt.Sprintf("group-%c.img", 'a'+i)))
+		if want := p.counts[cut.Points[i].Sequence]; got != want {
+			t.Errorf("disk %d at %v: %v, want %v", i, at, got, want)
 		}
 	}
 	remove(t, dir)
