@@ -98,6 +98,7 @@ func TestRestoreGroupRefused(t *testing.T) {
 		{"--group vm", storage.ExitUsage, "--to DIR is needed"},
 		{"--group a/b --to " + to, storage.ExitUsage, "name"},
 		{"--group vm --at yesterday --to " + to, storage.ExitUsage, "moment"},
+		{"--group vm --force --to " + to, storage.ExitUsage, "does not go with --group"},
 		{"--group vm --snap-to x --to " + to, storage.ExitUsage, "snap"},
 		{"--group nobody --to " + to, storage.ExitFailed, "no vdisk of the pool is in group nobody"},
 		{"--group vm --to " + full, storage.ExitFailed, "is not empty"},
