@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -270,6 +271,9 @@ func (m *member) checkCuts(o *member) {
 		if i%(cuts/6) == 0 {
 			m.checkRestore(at, snap, cut, a, b)
 		}
+		if i == 7 {
+			m.checkMount(at, snap, cut, a, b)
+		}
 	}
 	t.Logf("%d cuts, %d moved back past a kill, %d wrong", cuts, moved, bad)
 	if bad > 0 {
@@ -311,9 +315,8 @@ func indexOf(times []time.Time, at time.Time) int {
 func (m *member) checkRestore(at time.Time, snap player.Snap, cut *player.Cut, a, b *past) {
 	t := m.t
 	dir := filepath.Join(t.TempDir(), "restored")
-	name := map[player.Snap]string{player.SnapAny: "any", player.SnapFlush: "flush"}[snap]
 	run(t, bin(t, "tlogctl"), append([]string{"restore", "--group", groupName, "--to", dir,
-		"--at", at.UTC().Format(time.RFC3339Nano), "--snap-to", name}, m.pool.flags...)...)
+		"--at", at.UTC().Format(time.RFC3339Nano), "--snap-to", snapName[snap]}, m.pool.flags...)...)
 	for i, p := range []*past{a, b} {
 		got := counters(t, filepath.Join(dir, fmt.Sprintf("group-%c.img", 'a'+i)))
 		if want := p.counts[cut.Points[i].Sequence]; got != want {
@@ -321,6 +324,48 @@ func (m *member) checkRestore(at time.Time, snap player.Snap, cut *player.Cut, a
 		}
 	}
 	remove(t, dir)
+}
+
+var snapName = map[player.Snap]string{player.SnapAny: "any", player.SnapFlush: "flush"}
+
+// checkMount mounts the group at a moment, twice with overlays that are written
+// to in between, and compares the counters with what the logs say.
+func (m *member) checkMount(at time.Time, snap player.Snap, cut *player.Cut, a, b *past) {
+	t := m.t
+	dir := t.TempDir()
+	sockets := filepath.Join(dir, "s")
+	args := append([]string{"mount", "--group", groupName, "--at", at.UTC().Format(time.RFC3339Nano), "--snap-to", snapName[snap],
+		"--sockets", sockets, "--cow", filepath.Join(dir, "cow"), "--index", filepath.Join(dir, "index")}, m.pool.flags...)
+	for round := range uint64(2) {
+		p := start(t, bin(t, "tlognbd"), args...)
+		for i, side := range []*past{a, b} {
+			socket := filepath.Join(sockets, fmt.Sprintf("group-%c.sock", 'a'+i))
+			eventually(t, "the moment is served", func() error {
+				if out, code := try(t, "nbdinfo", "--size", uri(socket)); code != 0 {
+					return fmt.Errorf("nbdinfo: %s", out)
+				}
+				return nil
+			})
+			image := filepath.Join(dir, fmt.Sprintf("%d-%d.img", round, i))
+			run(t, "nbdcopy", uri(socket), image)
+			want := side.counts[cut.Points[i].Sequence]
+			want[0] += round * 1000
+			if got := counters(t, image); got != want {
+				t.Errorf("disk %d mounted at %v: %v, want %v", i, at, got, want)
+			}
+			block := binary.LittleEndian.AppendUint64(nil, want[0]+1000)
+			c, err := dialNBD(socket)
+			if err == nil {
+				err = errors.Join(c.do(nbdWrite, 0, 0, len(block), block), c.do(nbdFlush, 0, 0, 0, nil), c.close())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if code := p.stop(); code != 0 {
+			t.Errorf("the mounted group ended with code %d:\n%s", code, tail(p.out.String()))
+		}
+	}
 }
 
 // open opens a pool of Redis servers as a reader does.
