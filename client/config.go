@@ -97,7 +97,9 @@ type Config struct {
 	OnAttach func(Session)
 
 	// Clock, if set, makes the disk one of a consistency group: it stamps every
-	// record instead of Now. A *group.Clock is one.
+	// record instead of Now. A *group.Clock is one. Readers take the log to be
+	// complete up to its last record, or for good if that is a watermark with the
+	// closed stamp: appending watermarks is the caller's part, as package vdisk does.
 	Clock Clock
 
 	Logger *slog.Logger                                               // nil: none

@@ -39,6 +39,10 @@
 // on every one of them. WriteAt copies its data once and keeps no reference to
 // the caller's slice.
 //
+// A disk in a consistency group (Config.Clock) has the time of each record drawn
+// from the group's clock between the issue and the acknowledgement of what it
+// records; stamps.go says how that order is kept.
+//
 // When the log refuses this client for good (another one took the vdisk over,
 // the histories differ), or the base image fails, writes fail from then on and
 // reads go on. The layout of the marker file is at the type marker.

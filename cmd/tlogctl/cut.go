@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tlog"
 	"tlog/cmd/internal/storage"
 	"tlog/group"
 	"tlog/player"
@@ -46,6 +45,11 @@ func (t *tool) withGroup(c *cobra.Command) *cobra.Command {
 	c.RunE = func(cmd *cobra.Command, a []string) error {
 		if !cmd.Flags().Changed("group") {
 			return one(cmd, a)
+		}
+		for _, other := range []string{"force", "fresh", "dry-run", "best-effort", "no-index"} {
+			if f.Changed(other) {
+				return storage.Usage(fmt.Errorf("restore: --%s does not go with --group", other))
+			}
 		}
 		o.vdisks = a
 		for name, to := range map[string]*string{"at": &o.at, "to": &o.to, "snap-to": &o.snap} {
@@ -107,7 +111,7 @@ func (t *tool) restoreCut(ctx context.Context, o groupOptions, cfg player.CutCon
 			t.log.Warn("closing the shard servers", "err", err)
 		}
 	}()
-	logs, err := members(ctx, opened, o)
+	logs, err := opened.Members(ctx, o.group, o.vdisks)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -133,42 +137,6 @@ func (t *tool) restoreCut(ctx context.Context, o groupOptions, cfg player.CutCon
 		reports = append(reports, r)
 	}
 	return reports, cut, nil
-}
-
-// members finds the logs of the group's disks.
-func members(ctx context.Context, opened *storage.Opened, o groupOptions) ([]*player.Log, error) {
-	var logs []*player.Log
-	for _, name := range o.vdisks {
-		l, err := player.Open(ctx, opened.Pool, opened.Keys, tlog.VdiskID(name), player.Config{})
-		if err != nil {
-			return nil, err
-		}
-		logs = append(logs, l)
-	}
-	if len(logs) > 0 {
-		return logs, nil
-	}
-	ids, err := opened.Pool.Vdisks(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range ids {
-		l, err := player.OpenUUID(ctx, opened.Pool, opened.Keys, id, player.Config{})
-		var stamp group.Stamp
-		if err == nil {
-			stamp, err = l.LastStamp(ctx)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("vdisk %v: cannot tell whether it is in group %s: %w: name the disks of the group", id, o.group, err)
-		}
-		if stamp.Of(o.group) {
-			logs = append(logs, l)
-		}
-	}
-	if len(logs) == 0 {
-		return nil, fmt.Errorf("no vdisk of the pool is in group %s by its last record: name the disks, if they were", o.group)
-	}
-	return logs, nil
 }
 
 func (t *tool) reportCut(out io.Writer, o groupOptions, cut *player.Cut, reports []*player.Report) error {

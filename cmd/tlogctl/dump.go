@@ -65,8 +65,17 @@ func (t *tool) dumpRecord(w io.Writer, r *tlog.Record) error {
 			Offset    uint64    `json:"offset"`
 			Size      uint32    `json:"size"`
 			Hash      string    `json:"hash"`
-		}{uint64(r.Sequence), at, r.Operation.String(), r.Offset, r.Size, r.Hash.String()})
+			Group     string    `json:"group,omitempty"` // stamp
+		}{uint64(r.Sequence), at, r.Operation.String(), r.Offset, r.Size, r.Hash.String(), stampText(r.Group)})
 	}
 	_, err := fmt.Fprintf(w, "%d %s %s %d+%d %v\n", r.Sequence, at.Format(time.RFC3339Nano), r.Operation, r.Offset, r.Size, r.Hash)
 	return err
+}
+
+// stampText is a record's group stamp in 16 digits; empty: it has none.
+func stampText(stamp uint64) string {
+	if stamp == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%016x", stamp)
 }

@@ -42,12 +42,6 @@ func createImages(path string) (*images, error) {
 
 func imageName(v tlog.VdiskID) string { return string(v) + ".img" }
 
-// rawImage is a sparse file that a disk is restored to.
-type rawImage struct{ *os.File }
-
-// Zero does nothing: what was never written reads as zeroes.
-func (rawImage) Zero(int64, int64) error { return nil }
-
 // restore writes the image of one disk, durably.
 func (d *images) restore(ctx context.Context, p player.CutPoint) (*player.Report, error) {
 	past, err := p.Index.Past(p.Point)
@@ -59,7 +53,7 @@ func (d *images) restore(ctx context.Context, p player.CutPoint) (*player.Report
 		return nil, errors.Join(err, past.Close())
 	}
 	bar := newProgress("restore "+string(p.Disk()), os.Stderr)
-	r, err := past.Restore(ctx, rawImage{f}, player.RestoreOptions{Fresh: true, Progress: bar.step})
+	r, err := past.Restore(ctx, sparse{f}, player.RestoreOptions{Fresh: true, Progress: bar.step})
 	bar.end()
 	if err == nil {
 		err = errors.Join(f.Truncate(int64(r.DiskSize)), f.Sync())

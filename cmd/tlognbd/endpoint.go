@@ -82,18 +82,27 @@ func (e *endpoint) socket() []string {
 	return []string{"-U", strings.TrimPrefix(e.listen, "unix:")}
 }
 
-// serve makes ready what nbdkit expects, and becomes it.
+// serve becomes nbdkit.
 func (e *endpoint) serve(flags, parameters []string) error {
+	args, err := e.arguments(flags, parameters)
+	if err != nil {
+		return err
+	}
+	return become("nbdkit", args)
+}
+
+// arguments makes ready what nbdkit expects, and are its command line.
+func (e *endpoint) arguments(flags, parameters []string) ([]string, error) {
 	if path, ok := strings.CutPrefix(e.listen, "unix:"); ok {
 		if err := removeStale(path); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	plugin, err := findPlugin()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return become("nbdkit", slices.Concat([]string{"-f", "--threads", strconv.Itoa(e.threads)}, flags, e.socket(), []string{plugin}, parameters))
+	return slices.Concat([]string{"-f", "--threads", strconv.Itoa(e.threads)}, flags, e.socket(), []string{plugin}, parameters), nil
 }
 
 // storageParameters are the flags of the storage that were given, for the

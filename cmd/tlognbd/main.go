@@ -1,12 +1,13 @@
 // Command tlognbd serves disks to NBD clients.
 //
 //	tlognbd serve VDISK --size SIZE [--server ADDR[,ADDR…]] [--base FILE] [--takeover]
-//	              [--listen ADDR|unix:PATH] [--flush-deadline D] [STORAGE]
+//	              [--group NAME [--group-dir DIR]] [--listen ADDR|unix:PATH] [--flush-deadline D] [STORAGE]
 //
 // serves a live disk: every write goes to the vdisk's log at a tlogserver, and
 // the current content is kept in a base image, a sparse local file. STORAGE is
 // where that server keeps the log; with it a base that is missing or behind,
-// as after a crash, is brought up to the log.
+// as after a crash, is brought up to the log. The disks of a group share a clock,
+// so that all of them can be had at one moment (docs/groups.md).
 //
 //	tlognbd mount VDISK --at WHEN [--snap-to flush|any] [--cow FILE] [--cache FILE] [--hydrate=false]
 //	              [--index DIR] [--listen ADDR|unix:PATH] STORAGE
@@ -18,6 +19,12 @@
 // names a file, an overlay, that takes what is written: what was flushed is found
 // there by the next mount of the same moment, whatever happened meanwhile. A
 // moment that the log does not cover is exit code 2, and shows what it covers.
+//
+//	tlognbd mount --group NAME [VDISK…] --at WHEN --sockets DIR [--exact] [--snap-to flush|any] [--cow DIR]
+//	              [--hydrate=false] [--index DIR] STORAGE
+//
+// mounts the disks of a group at one moment, each on DIR/VDISK.sock. It stays,
+// as the parent of an nbdkit for each, and ends with any of them.
 //
 // tlognbd checks the command line and then becomes nbdkit, in the foreground,
 // with the plugin nbdkit-tlog-plugin.so that lies beside it. SIGTERM makes what

@@ -32,7 +32,7 @@ type mount struct {
 
 func mountCommand() *cobra.Command {
 	m := &mount{given: pflag.NewFlagSet("storage", pflag.ContinueOnError)}
-	return m.command()
+	return m.withGroup(m.command())
 }
 
 func (m *mount) command() *cobra.Command {

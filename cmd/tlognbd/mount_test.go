@@ -83,3 +83,22 @@ func TestMountParameters(t *testing.T) {
 		t.Errorf("no directory for the overlay: %v", err)
 	}
 }
+
+func TestRefusedGroupMounts(t *testing.T) {
+	for _, c := range []struct{ args, says string }{
+		{"--group g --at latest --data-dir d", "--sockets DIR is needed"},
+		{"--group g --sockets s --data-dir d", "--at is needed"},
+		{"--group g/h --sockets s --at latest --data-dir d", "--group"},
+		{"--group g --sockets s --at latest", "name the storage"},
+		{"--group g --sockets s --at latest --data-dir d --listen unix:x", "--listen does not go with --group"},
+		{"--group g --sockets s --at latest --data-dir d --cache c", "--cache does not go with --group"},
+		{"--group g --sockets s --at latest --data-dir d a/b", "vdisk"},
+		{"--sockets s --at latest --data-dir d", "1 arg"},
+	} {
+		cmd := command()
+		cmd.SetArgs(append([]string{"mount"}, strings.Fields(c.args)...))
+		if err := cmd.Execute(); err == nil || storage.ExitCode(err) != storage.ExitUsage || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%q: exit %d, %v", c.args, storage.ExitCode(err), err)
+		}
+	}
+}

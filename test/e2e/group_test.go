@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -180,6 +181,8 @@ func TestGroup(t *testing.T) {
 		})
 	}
 	pause := func() { <-time.After(2500 * time.Millisecond) }
+	pause()
+	a.checkLive()
 	for _, strike := range []func(){
 		func() { a.disk.kill(); a.start() },
 		func() { f.strike(a.stack, false) },
@@ -198,6 +201,35 @@ func TestGroup(t *testing.T) {
 	}
 	t.Logf("%d writes on each disk", total)
 	a.checkCuts(b)
+}
+
+// checkLive restores the group while it is written, before anything was killed.
+func (m *member) checkLive() {
+	t := m.t
+	for _, args := range [][]string{{"--at", "latest"}, {"--at", "-1s", "--snap-to", "any"}, {"--at", "-500ms"}} {
+		dir := filepath.Join(t.TempDir(), "live")
+		out := run(t, bin(t, "tlogctl"), append(append([]string{"restore", "--group", groupName, "--to", dir}, args...), m.pool.flags...)...)
+		a, b := counters(t, filepath.Join(dir, "group-a.img")), counters(t, filepath.Join(dir, "group-b.img"))
+		for s := range groupSlots {
+			if a[s] == 0 || b[s] > a[s] || a[s] > b[s]+1 {
+				t.Errorf("%v: slot %d has %d on a and %d on b\n%s", args, s, a[s], b[s], out)
+			}
+		}
+		remove(t, dir)
+	}
+}
+
+// counters reads the slots of an image.
+func counters(t testing.TB, path string) (n [groupSlots]uint64) {
+	t.Helper()
+	image, err := os.ReadFile(path)
+	if err != nil || len(image) != groupSize {
+		t.Fatalf("an image of %d bytes, %v", len(image), err)
+	}
+	for s := range n {
+		n[s] = binary.LittleEndian.Uint64(image[s*groupBlock:])
+	}
+	return n
 }
 
 // checkCuts cuts at random moments, and restores a few.
@@ -238,6 +270,9 @@ func (m *member) checkCuts(o *member) {
 		}
 		if i%(cuts/6) == 0 {
 			m.checkRestore(at, snap, cut, a, b)
+		}
+		if i == 7 {
+			m.checkMount(at, snap, cut, a, b)
 		}
 	}
 	t.Logf("%d cuts, %d moved back past a kill, %d wrong", cuts, moved, bad)
@@ -280,21 +315,57 @@ func indexOf(times []time.Time, at time.Time) int {
 func (m *member) checkRestore(at time.Time, snap player.Snap, cut *player.Cut, a, b *past) {
 	t := m.t
 	dir := filepath.Join(t.TempDir(), "restored")
-	name := map[player.Snap]string{player.SnapAny: "any", player.SnapFlush: "flush"}[snap]
-	out := run(t, bin(t, "tlogctl"), append([]string{"restore", "--group", groupName, "--to", dir,
-		"--at", at.UTC().Format(time.RFC3339Nano), "--snap-to", name}, m.pool.flags...)...)
+	run(t, bin(t, "tlogctl"), append([]string{"restore", "--group", groupName, "--to", dir,
+		"--at", at.UTC().Format(time.RFC3339Nano), "--snap-to", snapName[snap]}, m.pool.flags...)...)
 	for i, p := range []*past{a, b} {
-		image, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("group-%c.img", 'a'+i)))
-		if err != nil || len(image) != groupSize {
-			t.Fatalf("an image of %d bytes, %v\n%s", len(image), err, out)
-		}
-		for s, want := range p.counts[cut.Points[i].Sequence] {
-			if got := binary.LittleEndian.Uint64(image[s*groupBlock:]); got != want {
-				t.Errorf("disk %d, slot %d at %v: %d, want %d", i, s, at, got, want)
-			}
+		got := counters(t, filepath.Join(dir, fmt.Sprintf("group-%c.img", 'a'+i)))
+		if want := p.counts[cut.Points[i].Sequence]; got != want {
+			t.Errorf("disk %d at %v: %v, want %v", i, at, got, want)
 		}
 	}
 	remove(t, dir)
+}
+
+var snapName = map[player.Snap]string{player.SnapAny: "any", player.SnapFlush: "flush"}
+
+// checkMount mounts the group at a moment, twice with overlays that are written
+// to in between, and compares the counters with what the logs say.
+func (m *member) checkMount(at time.Time, snap player.Snap, cut *player.Cut, a, b *past) {
+	t := m.t
+	dir := t.TempDir()
+	sockets := filepath.Join(dir, "s")
+	args := append([]string{"mount", "--group", groupName, "--at", at.UTC().Format(time.RFC3339Nano), "--snap-to", snapName[snap],
+		"--sockets", sockets, "--cow", filepath.Join(dir, "cow"), "--index", filepath.Join(dir, "index")}, m.pool.flags...)
+	for round := range uint64(2) {
+		p := start(t, bin(t, "tlognbd"), args...)
+		for i, side := range []*past{a, b} {
+			socket := filepath.Join(sockets, fmt.Sprintf("group-%c.sock", 'a'+i))
+			eventually(t, "the moment is served", func() error {
+				if out, code := try(t, "nbdinfo", "--size", uri(socket)); code != 0 {
+					return fmt.Errorf("nbdinfo: %s", out)
+				}
+				return nil
+			})
+			image := filepath.Join(dir, fmt.Sprintf("%d-%d.img", round, i))
+			run(t, "nbdcopy", uri(socket), image)
+			want := side.counts[cut.Points[i].Sequence]
+			want[0] += round * 1000
+			if got := counters(t, image); got != want {
+				t.Errorf("disk %d mounted at %v: %v, want %v", i, at, got, want)
+			}
+			block := binary.LittleEndian.AppendUint64(nil, want[0]+1000)
+			c, err := dialNBD(socket)
+			if err == nil {
+				err = errors.Join(c.do(nbdWrite, 0, 0, len(block), block), c.do(nbdFlush, 0, 0, 0, nil), c.close())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if code := p.stop(); code != 0 {
+			t.Errorf("the mounted group ended with code %d:\n%s", code, tail(p.out.String()))
+		}
+	}
 }
 
 // open opens a pool of Redis servers as a reader does.

@@ -74,4 +74,12 @@ var mutants = []mutant{
 		"if e == w.welcome.Epoch {", "if e >= w.welcome.Epoch {", core, "./internal/core/window", "Epoch"},
 	{"a damaged surplus shard is left", "internal/core/repair/plan.go",
 		"sh.State == Damaged && !b.taken[s]", "false && !b.taken[s]", core, "./internal/core/repair", "."},
+	{"a group's time is raised", "internal/core/window/append.go",
+		"e.Record.Group == 0 || e.Now >= w.lastTS", "true", core, "./internal/core/window", "TestGroup"},
+	{"a group's time is drawn too late", "vdisk/disk.go",
+		"at := d.draw()\n\td.gather()", "d.gather()\n\tat := d.draw()", shell, "./vdisk", "TestDrawThenGather"},
+	{"a group is cut where a log may lack records", "player/cut.go",
+		"return a.stamp == b.stamp || a.stamp == b.stamp.Closed()", "return true", shell, "./player", "TestCut"},
+	{"two clocks of a group are taken for one", "player/cut.go",
+		"uint64(made.UnixNano()) <= in.time", "made.IsZero()", shell, "./player", "TestCut"},
 }
