@@ -37,6 +37,7 @@ func newSettings() *parameters {
 	p := &parameters{flags: pflag.NewFlagSet("", pflag.ContinueOnError)}
 	p.disk.FlushDeadline = 30 * time.Second
 	p.storage.Register(p.flags, false)
+	p.moment.indexes.Register(pflag.NewFlagSet("", pflag.ContinueOnError)) // so that it knows its default
 	return p
 }
 
