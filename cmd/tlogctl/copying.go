@@ -76,18 +76,26 @@ func (o *copying) run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	return o.copy(ctx, a, ix, p, out)
-}
-
-func (o *copying) copy(ctx context.Context, a *attach.Access, ix *player.Index, p player.Point, out io.Writer) (err error) {
 	if p.Sequence == 0 {
 		return fmt.Errorf("copy: vdisk %s has no record yet", o.from)
 	}
+	// The position of the record itself, whatever came behind it: the same when
+	// the copy goes on later.
+	if p, err = ix.Point(p.Sequence); err != nil {
+		return err
+	}
+	return o.copy(ctx, a, l, ix, p, out)
+}
+
+func (o *copying) copy(ctx context.Context, a *attach.Access, l *player.Log, ix *player.Index, p player.Point, out io.Writer) (err error) {
 	past, err := ix.Past(p)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, past.Close()) }()
+	if o.origin, err = originOf(ctx, l, p); err != nil {
+		return err
+	}
 	if err := o.begin(ctx, a, uint64(past.Size())); err != nil {
 		return err
 	}
