@@ -67,35 +67,11 @@ func (o *copying) run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	ix, err := o.openIndex(ctx, l)
-	if err != nil {
-		return err
-	}
-	defer o.closeIndex(ix)
-	p, err := o.moment(ctx, l, ix, o.at, player.SnapDefault)
-	if err != nil {
-		return err
-	}
-	if p.Sequence == 0 {
-		return fmt.Errorf("copy: vdisk %s has no record yet", o.from)
-	}
-	// The position of the record itself, whatever came behind it: the same when
-	// the copy goes on later.
-	if p, err = ix.Point(p.Sequence); err != nil {
-		return err
-	}
-	return o.copy(ctx, a, l, ix, p, out)
-}
-
-func (o *copying) copy(ctx context.Context, a *attach.Access, l *player.Log, ix *player.Index, p player.Point, out io.Writer) (err error) {
-	past, err := ix.Past(p)
+	past, p, err := o.find(ctx, l)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, past.Close()) }()
-	if o.origin, err = originOf(ctx, l, p); err != nil {
-		return err
-	}
 	if err := o.begin(ctx, a, uint64(past.Size())); err != nil {
 		return err
 	}
@@ -106,6 +82,33 @@ func (o *copying) copy(ctx context.Context, a *attach.Access, l *player.Log, ix 
 		return err
 	}
 	return o.report(out, report)
+}
+
+// find finds the moment, and makes it the origin of the new log. The index is
+// not held longer than that.
+func (o *copying) find(ctx context.Context, l *player.Log) (*player.Past, player.Point, error) {
+	ix, err := o.openIndex(ctx, l)
+	if err != nil {
+		return nil, player.Point{}, err
+	}
+	defer o.closeIndex(ix)
+	p, err := o.moment(ctx, l, ix, o.at, player.SnapDefault)
+	if err != nil {
+		return nil, p, err
+	}
+	if p.Sequence == 0 {
+		return nil, p, fmt.Errorf("copy: vdisk %s has no record yet", o.from)
+	}
+	// The position of the record itself, whatever came behind it: the same when
+	// the copy goes on later.
+	if p, err = ix.Point(p.Sequence); err != nil {
+		return nil, p, err
+	}
+	if o.origin, err = originOf(ctx, l, p); err != nil {
+		return nil, p, err
+	}
+	past, err := ix.Past(p)
+	return past, p, err
 }
 
 func (o *copying) report(out io.Writer, r *player.Report) error {
