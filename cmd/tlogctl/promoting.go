@@ -177,7 +177,7 @@ func (r *ranges) add(off, n int64) {
 func (r ranges) without(from, to int64) iter.Seq2[int64, int64] {
 	return func(yield func(int64, int64) bool) {
 		i, _ := slices.BinarySearchFunc(r, from, func(e struct{ from, to int64 }, at int64) int {
-			return cmp.Compare(e.to, at+1) // the first that ends behind from
+			return cmp.Compare(e.to, at) // the first that does not end before from
 		})
 		for ; i < len(r) && r[i].from < to; i++ {
 			if r[i].from > from && !yield(from, r[i].from) {

@@ -134,6 +134,16 @@ func TestImportServed(t *testing.T) {
 	}
 }
 
+// nbdSize asks an NBD server for the size of its disk.
+func nbdSize(t testing.TB, socket string) (string, error) {
+	t.Helper()
+	out, code := try(t, "nbdinfo", "--size", uri(socket))
+	if code != 0 {
+		return "", fmt.Errorf("nbdinfo: %s", out)
+	}
+	return strings.TrimSpace(out), nil
+}
+
 // TestCopy copies a moment of a disk that is being served and written to, and
 // serves the copy beside it.
 func TestCopy(t *testing.T) {
@@ -154,10 +164,8 @@ func TestCopy(t *testing.T) {
 			start(t, bin(t, "tlognbd"), append([]string{"serve", "the-copy", "--size", "192M", "--server", s.addr, "--takeover",
 				"--base", filepath.Join(t.TempDir(), "copy.img"), "--listen", "unix:" + socket}, p.flags...)...)
 			eventually(t, "the copy is served", func() error {
-				if out, code := try(t, "nbdinfo", "--size", uri(socket)); code != 0 {
-					return fmt.Errorf("nbdinfo: %s", out)
-				}
-				return nil
+				_, err := nbdSize(t, socket)
+				return err
 			})
 			served := filepath.Join(t.TempDir(), "served.img")
 			run(t, "nbdcopy", uri(socket), served)
