@@ -110,8 +110,13 @@ func TestImportServed(t *testing.T) {
 			s.startServer()
 			image := randomImage(t, diskSize)
 			socket := filepath.Join(t.TempDir(), "image.sock")
-			start(t, "nbdkit", "-f", "-U", socket, "file", image)
-			eventually(t, "nbdkit serves", func() error { _, err := os.Stat(socket); return err })
+			qcow2 := filepath.Join(t.TempDir(), "image.qcow2")
+			run(t, "qemu-img", "convert", "-O", "qcow2", image, qcow2)
+			if out := s.pool.ctl(t, 1, "import", qcow2, vdisk, "--server", s.addr); !strings.Contains(out, "qemu-nbd --persistent --read-only -f qcow2") {
+				t.Errorf("an image that is not raw: %s", out)
+			}
+			start(t, "qemu-nbd", "--persistent", "--read-only", "-f", "qcow2", "--socket", socket, qcow2)
+			eventually(t, "qemu-nbd serves", func() error { _, err := nbdSize(t, socket); return err })
 			run(t, bin(t, "tlogctl"), "import", uri(socket), vdisk, "--server", s.addr)
 
 			if s.pool.dir == "" {
