@@ -59,6 +59,9 @@ type Config struct {
 	DiskSize uint64
 	// BlockSize in bytes, for the record only; 0: 4096.
 	BlockSize uint32
+	// Origin is the moment that a new log says it was begun with. A log that is
+	// there and does not say so is refused (ErrRefused).
+	Origin tlog.Origin
 
 	// ID is who the client is. It is kept by the caller, with Session.Generation,
 	// beside the disk it belongs to: the same ID attaches again without Takeover.

@@ -117,6 +117,7 @@ func (c *Client) handshake(conn net.Conn, r *schema.Reader, h window.Hello) (sch
 		Vdisk: string(h.Vdisk), DiskSize: h.DiskSize, BlockSize: h.BlockSize,
 		Client: h.Client, Generation: h.Generation, Takeover: h.Takeover, Adopt: h.Adopt,
 		LastFlushed: h.LastFlushed.Sequence, Chain: h.LastFlushed.Chain, Hashes: h.Hashes,
+		Origin: c.cfg.Origin,
 	})
 	if _, err := conn.Write(hello); err != nil {
 		return schema.Welcome{}, fmt.Errorf("handshake: %w", err)

@@ -47,6 +47,7 @@ type Info struct {
 	K, M, W    int
 	KeyID      uint64
 	Created    time.Time
+	Origin     tlog.Origin   // the moment of another vdisk that it was begun with; zero: none
 	Positions  tlog.Position // the head
 	Digest     tlog.Hash     // chain digest of the head
 	Last       tlog.Sequence // 0: no record yet
@@ -116,8 +117,12 @@ func (l *Log) readGenesis(ctx context.Context, keys *crypto.Keyring) error {
 	if g == nil {
 		return tlog.Corruptf("player: position 1 is not a genesis")
 	}
+	if s.Header.First != 1 {
+		return fmt.Errorf("player: vdisk %s: its log goes on at sequence %d from another one, which this program cannot read: update it", g.Name, s.Header.First)
+	}
 	l.info = Info{
-		Vdisk: g.Name, UUID: l.view.Vdisk(), DiskSize: g.DiskSize, BlockSize: g.BlockSize,
+		Origin: tlog.Origin{Vdisk: g.Parent, Position: g.ParentPosition, Digest: g.ParentDigest},
+		Vdisk:  g.Name, UUID: l.view.Vdisk(), DiskSize: g.DiskSize, BlockSize: g.BlockSize,
 		K: int(s.Header.K), M: int(s.Header.M), W: int(g.W), KeyID: s.Header.KeyID,
 		Created: time.Unix(0, int64(g.Created)), Positions: l.view.Head(),
 	}

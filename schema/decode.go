@@ -125,6 +125,7 @@ func (f *fields) hello2(h *Hello, m HandshakeRequest) {
 	f.fixed(h.Client[:], "client", client, err)
 	chain, err := m.Chain()
 	f.fixed(h.Chain[:], "chain", chain, err)
+	f.origin(&h.Origin, m)
 	hashes, err := m.Hashes()
 	if err != nil {
 		f.fail(err)
@@ -135,6 +136,14 @@ func (f *fields) hello2(h *Hello, m HandshakeRequest) {
 			h.Hashes = append(h.Hashes, tlog.HashAlgorithm(hashes.At(i)))
 		}
 	}
+}
+
+func (f *fields) origin(o *tlog.Origin, m HandshakeRequest) {
+	o.Position = tlog.Position(m.OriginPosition())
+	vdisk, err := m.Origin()
+	f.fixed(o.Vdisk[:], "origin", vdisk, err)
+	digest, err := m.OriginDigest()
+	f.fixed(o.Digest[:], "origin's digest", digest, err)
 }
 
 // DecodeWelcome decodes a framed HandshakeResponse.

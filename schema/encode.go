@@ -9,7 +9,7 @@ import (
 // Struct sizes in words. Those of version 1 are smaller: what stands behind
 // them did not exist.
 const (
-	helloData, helloPointers       = 6, 4
+	helloData, helloPointers       = 7, 6
 	helloData1, helloPointers1     = 2, 1
 	welcomeData, welcomePointers   = 8, 4
 	welcomeData1, welcomePointers1 = 1, 0
@@ -49,6 +49,11 @@ func AppendHello(dst []byte, h *Hello) []byte {
 		hashes[i] = byte(a)
 	}
 	b.bytes(3, hashes)
+	if o := &h.Origin; !o.IsZero() {
+		b.u64(48, uint64(o.Position))
+		b.bytes(4, o.Vdisk[:])
+		b.bytes(5, o.Digest[:])
+	}
 	return b.end()
 }
 

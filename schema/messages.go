@@ -63,6 +63,7 @@ type Hello struct {
 	LastFlushed         tlog.Sequence
 	Chain               tlog.Hash            // at LastFlushed
 	Hashes              []tlog.HashAlgorithm // best first
+	Origin              tlog.Origin          // of a new log
 }
 
 // Welcome is a HandshakeResponse, the server's answer.

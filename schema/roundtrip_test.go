@@ -51,6 +51,9 @@ var genHello = rapid.Custom(func(t *rapid.T) schema.Hello {
 	h.Adopt = rapid.Bool().Draw(t, "adopt")
 	h.LastFlushed = draw[tlog.Sequence](t, "flushed")
 	h.Chain = genHash().Draw(t, "chain")
+	if rapid.Bool().Draw(t, "origin") {
+		h.Origin = tlog.Origin{Vdisk: genUUID().Draw(t, "vdisk"), Position: draw[tlog.Position](t, "position"), Digest: genHash().Draw(t, "digest")}
+	}
 	if n := rapid.IntRange(0, 3).Draw(t, "hashes"); n > 0 {
 		h.Hashes = []tlog.HashAlgorithm{tlog.HashSHA256, 0, tlog.HashBlake2b}[:n]
 	}

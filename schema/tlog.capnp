@@ -25,6 +25,10 @@ struct HandshakeRequest {
   lastFlushed        @11 :UInt64; # last sequence the client saw acknowledged durable
   chain              @12 :Data;   # 32 bytes: chain value at lastFlushed
   hashes             @13 :List(UInt8); # record hash algorithms, best first
+  # The moment that a log is begun with; a log that is there must have begun with it.
+  origin             @14 :Data;   # 16 bytes: UUID of its vdisk; empty: none
+  originPosition     @15 :UInt64; # position that holds its last record
+  originDigest       @16 :Data;   # 32 bytes: chain digest of that position
 }
 
 struct HandshakeResponse {

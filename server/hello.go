@@ -14,6 +14,7 @@ type greeting struct {
 	vdisk     tlog.VdiskID
 	blockSize uint32
 	version   schema.Version // of the session
+	origin    tlog.Origin    // of the log; zero: none asked for
 	attach    session.Attach // without Conn
 }
 
@@ -42,7 +43,10 @@ func greet(h *schema.Hello, blockSize uint32) (greeting, *session.Refusal) {
 		DiskSize: h.DiskSize, Client: h.Client, Generation: h.Generation, Takeover: h.Takeover,
 		LastFlushed: h.LastFlushed, Chain: h.Chain, Hash: chooseHash(h.Hashes),
 	}
+	g.origin = h.Origin
 	switch {
+	case !g.origin.IsZero() && (g.origin.Vdisk.IsZero() || g.origin.Position == 0):
+		return g, refused(tlog.HandshakeInvalidRequest, "an origin of vdisk %v at position %d is none", g.origin.Vdisk, g.origin.Position)
 	case h.Client.IsZero():
 		return g, refused(tlog.HandshakeInvalidRequest, "the client sent no UUID of its own")
 	case g.attach.Hash == 0:

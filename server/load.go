@@ -24,6 +24,7 @@ type known struct {
 	vdisk   tlog.VdiskID
 	uuid    tlog.UUID
 	disk    session.Disk
+	origin  tlog.Origin
 	key     *crypto.DataKey // nil: there is no log
 	head    aggregate.Head
 	records []tlog.Record // of the position at head
@@ -48,6 +49,9 @@ func (s *Server) load(ctx context.Context, g greeting) (*owner, error) {
 	}
 	if r := session.Judge(k.disk, k.session(), &g.attach, false); r != nil {
 		return nil, (*refusedError)(r)
+	}
+	if err := s.judgeOrigin(ctx, k, &g); err != nil {
+		return nil, err
 	}
 	failpoint.Here("load.surveyed")
 	taken := known{vdisk: g.vdisk, uuid: k.uuid, key: k.key}
@@ -120,6 +124,7 @@ func (s *Server) openGenesis(f *stor.Fetched, k *known) error {
 		return fmt.Errorf("server: genesis: data key of vdisk %s: %w", k.vdisk, err)
 	}
 	k.disk = session.Disk{Size: g.DiskSize, BlockSize: g.BlockSize}
+	k.origin = tlog.Origin{Vdisk: g.Parent, Position: g.ParentPosition, Digest: g.ParentDigest}
 	if !validBlockSize(g.BlockSize) {
 		return tlog.Corruptf("server: genesis: block size of %d bytes", g.BlockSize)
 	}
@@ -176,13 +181,14 @@ func (s *Server) create(ctx context.Context, log *stor.Log, g greeting, k *known
 		return fmt.Errorf("server: new data key: %w", err)
 	}
 	m := s.cfg.Pool.Manifest()
-	k.disk = session.Disk{Size: g.attach.DiskSize, BlockSize: g.blockSize}
+	k.disk, k.origin = session.Disk{Size: g.attach.DiskSize, BlockSize: g.blockSize}, g.origin
 	head := aggregate.Head{
 		Vdisk: k.vdisk, UUID: k.uuid, Chain: tlog.ChainStart(k.vdisk), Hash: g.attach.Hash, K: m.K, M: m.M,
 	}
 	k.head, err = aggregate.Genesis(ctx, head, crypto.Genesis{
 		Name: k.vdisk, DiskSize: k.disk.Size, BlockSize: k.disk.BlockSize, W: uint8(m.W),
 		WrappedKey: wrapped, Created: uint64(s.cfg.Now().UnixNano()),
+		Parent: k.origin.Vdisk, ParentPosition: k.origin.Position, ParentDigest: k.origin.Digest,
 	}, k.key, s.cfg.Pool.Encode, publisher{log})
 	if err != nil {
 		return fmt.Errorf("server: create the log: %w", err)
@@ -195,7 +201,7 @@ func (s *Server) create(ctx context.Context, log *stor.Log, g greeting, k *known
 // own starts what an owned vdisk consists of.
 func (s *Server) own(log *stor.Log, k *known) *owner {
 	o := &owner{
-		srv: s, vdisk: k.vdisk, uuid: k.uuid, log: log, conns: map[session.Conn]*conn{}, gone: make(chan struct{}), care: s.newCare(),
+		srv: s, vdisk: k.vdisk, uuid: k.uuid, origin: k.origin, log: log, conns: map[session.Conn]*conn{}, gone: make(chan struct{}), care: s.newCare(),
 		tell: s.cfg.Logger.With("vdisk", string(k.vdisk)),
 	}
 	o.life, o.end = context.WithCancel(context.Background())

@@ -22,12 +22,14 @@ type owner struct {
 	srv   *Server
 	vdisk tlog.VdiskID
 	uuid  tlog.UUID
-	log   *stor.Log
-	pipe  *aggregate.Pipeline
-	tell  *slog.Logger
-	care  *care
-	life  context.Context // ends when the owner is let go of
-	end   context.CancelFunc
+	// origin is the moment that the log was begun with; zero: none.
+	origin tlog.Origin
+	log    *stor.Log
+	pipe   *aggregate.Pipeline
+	tell   *slog.Logger
+	care   *care
+	life   context.Context // ends when the owner is let go of
+	end    context.CancelFunc
 
 	mu      sync.Mutex
 	machine *session.Machine

@@ -32,6 +32,10 @@ func (s *Server) attach(c *conn) (stop func()) {
 			s.refuseAttach(c, err)
 			return func() {}
 		}
+		if r := began(o.origin, &c.greeting); r != nil {
+			c.refuse(r)
+			return func() {}
+		}
 		if o.attach(c) {
 			return o.giveUpAfter(c, time.Until(by))
 		}

@@ -67,23 +67,7 @@ func (o *copying) run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	ix, err := o.openIndex(ctx, l)
-	if err != nil {
-		return err
-	}
-	defer o.closeIndex(ix)
-	p, err := o.moment(ctx, l, ix, o.at, player.SnapDefault)
-	if err != nil {
-		return err
-	}
-	return o.copy(ctx, a, ix, p, out)
-}
-
-func (o *copying) copy(ctx context.Context, a *attach.Access, ix *player.Index, p player.Point, out io.Writer) (err error) {
-	if p.Sequence == 0 {
-		return fmt.Errorf("copy: vdisk %s has no record yet", o.from)
-	}
-	past, err := ix.Past(p)
+	past, p, err := o.find(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -98,6 +82,33 @@ func (o *copying) copy(ctx context.Context, a *attach.Access, ix *player.Index, 
 		return err
 	}
 	return o.report(out, report)
+}
+
+// find finds the moment, and makes it the origin of the new log. The index is
+// not held longer than that.
+func (o *copying) find(ctx context.Context, l *player.Log) (*player.Past, player.Point, error) {
+	ix, err := o.openIndex(ctx, l)
+	if err != nil {
+		return nil, player.Point{}, err
+	}
+	defer o.closeIndex(ix)
+	p, err := o.moment(ctx, l, ix, o.at, player.SnapDefault)
+	if err != nil {
+		return nil, p, err
+	}
+	if p.Sequence == 0 {
+		return nil, p, fmt.Errorf("copy: vdisk %s has no record yet", o.from)
+	}
+	// The position of the record itself, whatever came behind it: the same when
+	// the copy goes on later.
+	if p, err = ix.Point(p.Sequence); err != nil {
+		return nil, p, err
+	}
+	if o.origin, err = originOf(ctx, l, p); err != nil {
+		return nil, p, err
+	}
+	past, err := ix.Past(p)
+	return past, p, err
 }
 
 func (o *copying) report(out io.Writer, r *player.Report) error {

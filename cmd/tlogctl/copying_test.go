@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"tlog"
@@ -71,7 +72,7 @@ func repeat(t testing.TB, dir string, from, to tlog.VdiskID, n int, id tlog.UUID
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := a.Attach(t.Context(), client.Config{Vdisk: to, DiskSize: l.Info().DiskSize, ID: id})
+	c, err := a.Attach(t.Context(), client.Config{Vdisk: to, DiskSize: l.Info().DiskSize, Origin: l.Info().Origin, ID: id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,8 +105,15 @@ func TestCopy(t *testing.T) {
 		}
 	}
 	sameDisk(t, dir, "vm", "latest", saved(t, after[60]))
+	if out := mustCtl(t, dir, "info", "copy-33"); !strings.Contains(out, "begun with") || !strings.Contains(out, "vdisk vm (") || strings.Contains(out, "does not have") {
+		t.Errorf("the copy's info does not name its origin:\n%s", out)
+	}
+	if out := mustCtl(t, dir, "info", "vm"); strings.Contains(out, "begun with") {
+		t.Errorf("a vdisk without origin names one:\n%s", out)
+	}
 	refused(t, dir, storage.ExitFailed, "records already", "copy", "vm", "copy-1")
 	refused(t, dir, storage.ExitFailed, "is whole already", "copy", "vm", "copy-1", "--at", "seq:1", "--resume")
+	refused(t, dir, storage.ExitIntegrity, "is not what comes there", "copy", "vm", "copy-1", "--at", "seq:33", "--resume")
 	refused(t, dir, storage.ExitUsage, "to itself", "copy", "vm", "vm")
 	refused(t, dir, storage.ExitUsage, "holds the pool's bookmarks", "copy", "vm", ".bookmarks")
 	refused(t, dir, storage.ExitFailed, "no such vdisk", "copy", "none", "new")
@@ -123,7 +131,7 @@ func TestCopyResume(t *testing.T) {
 		vdisk := tlog.VdiskID(fmt.Sprint("copy-", n))
 		id := (&newLog{verb: "copy", vdisk: vdisk}).id()
 		repeat(t, dir, "whole", vdisk, n, id)
-		refused(t, dir, storage.ExitIntegrity, "is not what comes there", "copy", "vm", string(vdisk), "--at", "seq:10", "--resume")
+		refused(t, dir, storage.ExitFailed, "was begun with position", "copy", "vm", string(vdisk), "--at", "seq:10", "--resume")
 		if got := records(t, dir, string(vdisk)); len(got) != n {
 			t.Fatalf("what was refused made %d records of %d", len(got), n)
 		}

@@ -34,6 +34,8 @@ func (t *tool) importCommand() *cobra.Command {
 			"the first records of a vdisk's log. Holes and blocks of zeroes are not logged. A flush mark\n" +
 			"at the end says that it is whole; an import that was interrupted goes on with --resume,\n" +
 			"after comparing what is logged with the image. Nobody may write to the image meanwhile.\n" +
+			"Images of other formats are imported through an NBD server that more than one client may\n" +
+			"connect to, as qemu-nbd --persistent --read-only -f qcow2 --socket SOCKET IMAGE.\n" +
 			"Without --server the storage must not be open in a tlogserver (--data-dir).",
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -127,7 +127,7 @@ func (t *tool) info(ctx context.Context, vdisk tlog.VdiskID, out io.Writer) erro
 		return err
 	}
 	if t.json {
-		return emit(out, infoJSON(i, first, stamp))
+		return emit(out, infoJSON(i, first, stamp, t.origin(ctx, l)))
 	}
 	w := table(out)
 	size := "unknown (a version-1 client made it)"
@@ -135,6 +135,9 @@ func (t *tool) info(ctx context.Context, vdisk tlog.VdiskID, out io.Writer) erro
 		size = fmt.Sprintf("%s (%d bytes)", bytesText(i.DiskSize), i.DiskSize)
 	}
 	fmt.Fprintf(w, "vdisk\t%s\nuuid\t%v\ndisk size\t%s\nblock size\t%d\ncreated\t%s\n", i.Vdisk, i.UUID, size, i.BlockSize, timeText(i.Created))
+	if o := t.origin(ctx, l); o != nil {
+		fmt.Fprintf(w, "begun with\t%v\n", o)
+	}
 	fmt.Fprintf(w, "records\tseq:1 to seq:%d\nfirst record\t%s\nlast record\t%s\n", i.Last, timeText(first), timeText(i.LastTime))
 	fmt.Fprintf(w, "stamped by\t%s\n", groupText(stamp))
 	fmt.Fprintf(w, "positions\t%d\nshards\t%d+%d, %d written before a flush is acknowledged\n", i.Positions, i.K, i.M, i.W)
@@ -142,7 +145,7 @@ func (t *tool) info(ctx context.Context, vdisk tlog.VdiskID, out io.Writer) erro
 	return w.Flush()
 }
 
-func infoJSON(i player.Info, first time.Time, stamp group.Stamp) any {
+func infoJSON(i player.Info, first time.Time, stamp group.Stamp, from *origin) any {
 	j := struct {
 		Vdisk      string     `json:"vdisk"`
 		UUID       string     `json:"uuid"`
@@ -162,8 +165,9 @@ func infoJSON(i player.Info, first time.Time, stamp group.Stamp) any {
 		Digest     string     `json:"head_digest"`
 		KeyID      string     `json:"key_id"`
 		Group      string     `json:"group_id,omitempty"`
+		Origin     *origin    `json:"origin,omitempty"`
 	}{string(i.Vdisk), i.UUID.String(), i.DiskSize, i.BlockSize, i.Created.UTC(), uint64(i.Last), nil, nil,
-		uint64(i.Positions), i.K, i.M, i.W, i.Client.String(), uint64(i.Generation), i.Chain.String(), i.Digest.String(), fmt.Sprintf("%016x", i.KeyID), ""}
+		uint64(i.Positions), i.K, i.M, i.W, i.Client.String(), uint64(i.Generation), i.Chain.String(), i.Digest.String(), fmt.Sprintf("%016x", i.KeyID), "", from}
 	if stamp != 0 {
 		j.Group = fmt.Sprintf("%07x", stamp.Name())
 	}

@@ -27,6 +27,7 @@ type newLog struct {
 	way    attach.Flags
 	vdisk  tlog.VdiskID
 	resume bool
+	origin tlog.Origin // what it is begun with; zero: no moment of a vdisk
 
 	access  *attach.Access
 	client  *client.Client
@@ -69,15 +70,26 @@ func (n *newLog) begin(ctx context.Context, a *attach.Access, size uint64) error
 		return err
 	}
 	var err error
-	if n.client, err = a.Attach(ctx, client.Config{Vdisk: n.vdisk, DiskSize: size, ID: n.id()}); err != nil {
+	if n.client, err = a.Attach(ctx, client.Config{Vdisk: n.vdisk, DiskSize: size, Origin: n.origin, ID: n.id()}); err != nil {
 		return err
 	}
 	n.before = n.client.Start().Sequence
-	if n.before == 0 {
-		return nil
+	if n.before > 0 {
+		err = n.compare(ctx)
+	} else if !n.origin.IsZero() {
+		err = n.noted(ctx)
 	}
-	if err = n.compare(ctx); err != nil {
+	if err != nil {
 		err = errors.Join(err, a.Detach(ctx, n.client))
+	}
+	return err
+}
+
+// noted looks whether the genesis names the origin: an older server knows of none.
+func (n *newLog) noted(ctx context.Context) error {
+	l, err := n.open(ctx)
+	if err == nil && l.Info().Origin != n.origin {
+		err = fmt.Errorf("%s: the server made vdisk %s without noting its origin: update the server, and name another vdisk", n.verb, n.vdisk)
 	}
 	return err
 }

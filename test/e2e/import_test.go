@@ -110,8 +110,13 @@ func TestImportServed(t *testing.T) {
 			s.startServer()
 			image := randomImage(t, diskSize)
 			socket := filepath.Join(t.TempDir(), "image.sock")
-			start(t, "nbdkit", "-f", "-U", socket, "file", image)
-			eventually(t, "nbdkit serves", func() error { _, err := os.Stat(socket); return err })
+			qcow2 := filepath.Join(t.TempDir(), "image.qcow2")
+			run(t, "qemu-img", "convert", "-O", "qcow2", image, qcow2)
+			if out := s.pool.ctl(t, 1, "import", qcow2, vdisk, "--server", s.addr); !strings.Contains(out, "qemu-nbd --persistent --read-only -f qcow2") {
+				t.Errorf("an image that is not raw: %s", out)
+			}
+			start(t, "qemu-nbd", "--persistent", "--read-only", "-f", "qcow2", "--socket", socket, qcow2)
+			eventually(t, "qemu-nbd serves", func() error { _, err := nbdSize(t, socket); return err })
 			run(t, bin(t, "tlogctl"), "import", uri(socket), vdisk, "--server", s.addr)
 
 			if s.pool.dir == "" {
@@ -134,6 +139,16 @@ func TestImportServed(t *testing.T) {
 	}
 }
 
+// nbdSize asks an NBD server for the size of its disk.
+func nbdSize(t testing.TB, socket string) (string, error) {
+	t.Helper()
+	out, code := try(t, "nbdinfo", "--size", uri(socket))
+	if code != 0 {
+		return "", fmt.Errorf("nbdinfo: %s", out)
+	}
+	return strings.TrimSpace(out), nil
+}
+
 // TestCopy copies a moment of a disk that is being served and written to, and
 // serves the copy beside it.
 func TestCopy(t *testing.T) {
@@ -154,10 +169,8 @@ func TestCopy(t *testing.T) {
 			start(t, bin(t, "tlognbd"), append([]string{"serve", "the-copy", "--size", "192M", "--server", s.addr, "--takeover",
 				"--base", filepath.Join(t.TempDir(), "copy.img"), "--listen", "unix:" + socket}, p.flags...)...)
 			eventually(t, "the copy is served", func() error {
-				if out, code := try(t, "nbdinfo", "--size", uri(socket)); code != 0 {
-					return fmt.Errorf("nbdinfo: %s", out)
-				}
-				return nil
+				_, err := nbdSize(t, socket)
+				return err
 			})
 			served := filepath.Join(t.TempDir(), "served.img")
 			run(t, "nbdcopy", uri(socket), served)

@@ -90,7 +90,7 @@ func (f *Flags) Open(ctx context.Context, st *storage.Flags, need Storage, log *
 	if len(f.Servers) > 0 {
 		return a, nil
 	}
-	if a.local, err = startLocal(ctx, a.opened, log); err != nil {
+	if a.local, err = startLocal(ctx, a.opened); err != nil {
 		return nil, errors.Join(err, a.opened.Close())
 	}
 	return a, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"sync"
@@ -23,8 +22,9 @@ type local struct {
 	served chan error
 }
 
-func startLocal(ctx context.Context, o *storage.Opened, log *slog.Logger) (*local, error) {
-	srv, err := server.New(server.Config{Pool: o.Pool, Keys: o.Keys, Durability: o.Promise, Logger: log})
+// startLocal starts one. What it would log, its only client is told.
+func startLocal(ctx context.Context, o *storage.Opened) (*local, error) {
+	srv, err := server.New(server.Config{Pool: o.Pool, Keys: o.Keys, Durability: o.Promise})
 	if err != nil {
 		return nil, err
 	}

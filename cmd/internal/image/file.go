@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"syscall"
 )
 
@@ -33,10 +34,39 @@ func openFile(name string) (*Image, error) {
 	if err == nil {
 		size, err = f.Seek(0, io.SeekEnd) // the size of a block device too
 	}
+	if err == nil {
+		err = raw(f)
+	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return &Image{Name: name, Size: size, from: &file{f: f, size: size, was: st}}, nil
+}
+
+// formats are the first bytes of images that are not raw.
+var formats = []struct{ magic, name string }{
+	{"QFI\xfb", "qcow2"},
+	{"KDMV", "vmdk"},
+	{"# Disk DescriptorFile", "vmdk"},
+	{"vhdxfile", "vhdx"},
+	{"conectix", "vpc"},
+	{"<<< Oracle VM VirtualBox Disk Image", "vdi"},
+}
+
+// raw refuses images whose bytes are not those of the disk: a log of them would
+// be one of a disk that no guest can read.
+func raw(f *os.File) error {
+	var head [64]byte
+	n, err := f.ReadAt(head[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	for _, k := range formats {
+		if strings.HasPrefix(string(head[:n]), k.magic) {
+			return fmt.Errorf("image: %s is a %s image, not a raw one: serve it with qemu-nbd --persistent --read-only -f %s --socket SOCKET, and name nbd+unix:///?socket=SOCKET instead", f.Name(), k.name, k.name)
+		}
+	}
+	return nil
 }
 
 // next asks the file system; one that does not know says that all is data.

@@ -215,6 +215,17 @@ func TestEnded(t *testing.T) {
 	}
 }
 
+// TestFormats refuses images that are not raw, and says what to do.
+func TestFormats(t *testing.T) {
+	for _, k := range formats {
+		_, err := Open(t.Context(), write(t, append([]byte(k.magic), make([]byte, 5000)...), false))
+		if err == nil || !strings.Contains(err.Error(), "is a "+k.name+" image") || !strings.Contains(err.Error(), "qemu-nbd") {
+			t.Errorf("a %s image: %v", k.name, err)
+		}
+	}
+	pieces(t, write(t, []byte("QFI"), false)) // which is short, and raw
+}
+
 func TestOpenRefuses(t *testing.T) {
 	for _, name := range []string{t.TempDir(), os.DevNull, filepath.Join(t.TempDir(), "none")} {
 		if m, err := Open(t.Context(), name); err == nil {

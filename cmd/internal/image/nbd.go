@@ -39,8 +39,9 @@ func openNBD(ctx context.Context, uri string) (*Image, error) {
 func (e *export) start(ctx context.Context) (err error) {
 	e.cmd = exec.CommandContext(ctx, "nbdcopy", "--", e.uri, "-")
 	e.cmd.Stderr = &e.said
-	// The terminal's ^C is for the tool, which ends its children itself.
+	// The terminal's ^C is for the tool, which ends its children itself, and theirs.
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	e.cmd.Cancel = killer(e.cmd)
 	if e.pipe, err = e.cmd.StdoutPipe(); err != nil {
 		return err
 	}
@@ -87,9 +88,14 @@ func (e *export) Close() error {
 	if e.cmd == nil {
 		return nil
 	}
-	_ = e.cmd.Process.Kill()
+	_ = e.cmd.Cancel()
 	_ = e.wait() // it was killed
 	return nil
+}
+
+// killer ends a process that leads a group, and all of the group.
+func killer(cmd *exec.Cmd) func() error {
+	return func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 }
 
 // childError tells what a program said when it failed.
