@@ -47,6 +47,11 @@ func (t *tool) withGroup(c *cobra.Command) *cobra.Command {
 		if !cmd.Flags().Changed("group") {
 			return one(cmd, a)
 		}
+		for _, name := range []string{"force", "fresh", "dry-run", "best-effort", "no-index"} {
+			if f.Changed(name) {
+				return storage.Usage(fmt.Errorf("restore: --%s and --group exclude each other", name))
+			}
+		}
 		o.vdisks = a
 		for name, to := range map[string]*string{"at": &o.at, "to": &o.to, "snap-to": &o.snap} {
 			*to = f.Lookup(name).Value.String()

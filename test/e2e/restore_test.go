@@ -186,31 +186,76 @@ func TestRollback(t *testing.T) {
 	}
 }
 
-// TestRestoreKilled kills a restore without mercy, and gives the command again.
+// TestRestoreKilled kills a restore without mercy, interrupts it, and gives the
+// command again each time.
 func TestRestoreKilled(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	s := newStack(t, newEmbedded(t))
 	s.fio("fill", s.socket, 0, "--bs=256k", "--rw=randwrite", "--size=160m")
 	m := s.mark("all.img")
 	dir := t.TempDir()
-	image, state := filepath.Join(dir, "image"), filepath.Join(dir, ".image.restore.state")
-	args := append([]string{"restore", vdisk, "--to", image, "--at", m.seq}, s.pool.flags...)
-	p := start(t, bin(t, "tlogctl"), args...)
-	eventually(t, "the restore is saved", func() error {
-		_, err := os.Stat(state)
-		return err
-	})
-	p.kill()
-	if _, err := os.Stat(image); err == nil {
-		t.Fatal("the restore was whole before it was killed")
-	}
+	image := filepath.Join(dir, "image")
+	args := append([]string{"restore", vdisk, "--to", image, "--at", m.seq, "--force"}, s.pool.flags...)
+	s.cutShort(image, args, func(p *process) { p.kill() })
 	out := run(t, bin(t, "tlogctl"), args...)
 	if !strings.Contains(out, "going on with the restore") {
-		t.Errorf("the restore did not go on:\n%s", out)
+		t.Errorf("the restore that was killed did not go on:\n%s", out)
+	}
+	equal(t, image, m.image)
+	remove(t, image)
+
+	s.cutShort(image, args, func(p *process) {
+		p.signal(os.Interrupt)
+		p.resume()
+		<-p.done
+		if out := p.out.String(); p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(out, "goes on with it") {
+			t.Errorf("^C: exit code %d\n%s", p.cmd.ProcessState.ExitCode(), out)
+		}
+	})
+	if out = run(t, bin(t, "tlogctl"), args...); !strings.Contains(out, "going on with the restore") {
+		t.Errorf("the restore that was interrupted did not go on:\n%s", out)
 	}
 	equal(t, image, m.image)
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 1 {
 		t.Errorf("left is %v (%v)", left, err)
 	}
+}
+
+// cutShort begins a restore until one is cut short, by a function that is given
+// the process when it is stopped: it may be done before.
+func (s *stack) cutShort(image string, args []string, cut func(*process)) {
+	s.t.Helper()
+	state := filepath.Join(filepath.Dir(image), ".image.restore.state")
+	for range 20 {
+		p := start(s.t, bin(s.t, "tlogctl"), args...)
+		eventually(s.t, "the restore is saved, or done", func() error {
+			if _, err := os.Stat(state); err == nil {
+				return nil
+			}
+			_, err := os.Stat(image)
+			return err
+		})
+		if _, err := os.Stat(image); err == nil {
+			<-p.done
+			remove(s.t, image)
+			continue
+		}
+		p.pause()
+		if _, err := os.Stat(image); err == nil {
+			p.resume()
+			<-p.done
+			remove(s.t, image)
+			continue
+		}
+		cut(p)
+		if _, err := os.Stat(state); err != nil {
+			s.t.Fatalf("nothing was saved (%v)", err)
+		}
+		if _, err := os.Stat(image); err == nil {
+			s.t.Fatal("half an image has its name")
+		}
+		return
+	}
+	s.t.Fatal("twenty restores were done before they could be cut short")
 }
