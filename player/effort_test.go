@@ -138,7 +138,12 @@ func TestBestEffort(t *testing.T) {
 				t.Errorf("%s: %v, want one that names a lost position", name, err)
 			}
 			g := newTarget(t, fill)
-			report, err := restore(t.Context(), g, player.RestoreOptions{Fresh: fresh, BestEffort: true})
+			report, err := restore(t.Context(), g, player.RestoreOptions{Fresh: fresh, BestEffort: true, SaveEvery: 1, Save: func(floor tlog.Position) error {
+				if floor <= head-3 && name == "log" {
+					t.Errorf("saved at position %d, behind a lost one", floor)
+				}
+				return nil
+			}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -29,8 +29,8 @@ type IndexState struct {
 
 // OpenIndex opens the index of the log in dir, checks that it is of this log,
 // and reads what it lacks, or all if there is none. An empty dir is an index
-// that is forgotten when it is closed. Others that use the same index meanwhile
-// are waited for. A damaged or foreign index is built anew.
+// that is forgotten when it is closed. One who adds to the same index meanwhile is
+// waited for; while others read it, what it lacks is read and not kept. A damaged or foreign index is built anew.
 //
 // progress, if not nil, is called for each position that is read.
 func (l *Log) OpenIndex(ctx context.Context, dir string, progress func(Progress)) (*Index, error) {

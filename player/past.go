@@ -65,6 +65,9 @@ type living struct {
 // and nothing from the shard servers.
 func (ix *Index) Past(p Point) (*Past, error) {
 	l := ix.log
+	if _, _, last, _ := ix.file.End(); p.Sequence > min(last, l.info.Last) {
+		return nil, fmt.Errorf("player: vdisk %s: record %d: %w", l.info.Vdisk, p.Sequence, errNotIndexed)
+	}
 	past := &Past{log: l, point: p, size: l.info.DiskSize}
 	b := mapping{past: past}
 	if err := ix.Down(p.Sequence, b.add); err != nil {

@@ -49,6 +49,11 @@ static int block_size(void *h, uint32_t *minimum, uint32_t *preferred, uint32_t 
   return 0;
 }
 
+static const char *export_description(void *h) {
+  (void)h;
+  return tlogDescription();
+}
+
 static int yes(void *h) {
   (void)h;
   return 1;
@@ -130,6 +135,7 @@ static struct nbdkit_plugin plugin = {
 
     .open = open_connection,
     .get_size = get_size,
+    .export_description = export_description,
     .block_size = block_size,
     .can_write = can_write,
     .can_flush = yes,

@@ -14,9 +14,11 @@ import "C"
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -32,6 +34,9 @@ var (
 	settings = newSettings()
 	disk     *vdisk.Disk
 	writes   *intake
+
+	description sync.Once
+	described   *C.char
 )
 
 // explain gives nbdkit the text of an error.
@@ -121,6 +126,21 @@ func tlogUnload() {
 
 //export tlogSize
 func tlogSize() C.int64_t { return C.int64_t(disk.Size()) }
+
+// tlogDescription says which vdisk this is, so that a restore does not write to
+// the disk that it reads. The text is kept: nbdkit copies it when it wants.
+//
+//export tlogDescription
+func tlogDescription() *C.char {
+	description.Do(func() {
+		text := ""
+		if disk != nil {
+			text = fmt.Sprintf("vdisk %s (tlog %v)", settings.disk.Vdisk, disk.Session().VdiskUUID)
+		}
+		described = C.CString(text)
+	})
+	return described
+}
 
 // visible is the disk with all that was acknowledged, for what only reads.
 func visible() *vdisk.Disk {

@@ -306,21 +306,8 @@ func TestRestoreGoesOn(t *testing.T) {
 // interrupt leaves a restore of a moment half done.
 func (l *logged) interrupt(t testing.TB, image string, seq int) {
 	t.Helper()
-	tool := &tool{storage: storage.Flags{DataDir: l.flags[1], ParityShards: -1}, log: slog.New(slog.DiscardHandler)}
-	log, closing, err := tool.open(t.Context(), loggedName, true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	src, closing := l.source(t, seq, false)
 	defer closing()
-	at, err := (&moment{at: fmt.Sprint("seq:", seq)}).parse()
-	if err != nil {
-		t.Fatal(err)
-	}
-	src, err := tool.source(t.Context(), log, at, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer src.close()
 	to, err := createImage(image, true, false)
 	if err != nil {
 		t.Fatal(err)
@@ -334,6 +321,155 @@ func (l *logged) interrupt(t testing.TB, image string, seq int) {
 	}})
 	if err = to.leave(err); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), fmt.Sprintf("--at seq:%d goes on", seq)) {
 		t.Fatalf("interrupted restore: %v", err)
+	}
+}
+
+// source finds a moment as the verbs do.
+func (l *logged) source(t testing.TB, seq int, byIndex bool) (*source, func()) {
+	t.Helper()
+	tool := &tool{storage: storage.Flags{DataDir: l.flags[1], ParityShards: -1}, log: slog.New(slog.DiscardHandler)}
+	log, closing, err := tool.open(t.Context(), loggedName, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := (&moment{at: fmt.Sprint("seq:", seq)}).parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := tool.source(t.Context(), log, at, byIndex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src, func() { src.close(); closing() }
+}
+
+// TestStream reads disks in order, in pieces of any size, and to a reader that
+// goes away.
+func TestStream(t *testing.T) {
+	l := newLogged(t, 100, 8)
+	for _, seq := range []int{1, 50, len(l.after) - 1} {
+		src, closing := l.source(t, seq, true)
+		for _, piece := range []int64{64 << 10, 1000003, loggedSize, 2 * loggedSize} {
+			var out bytes.Buffer
+			s := &stream{out: &out, piece: piece}
+			if _, err := s.inOrder(t.Context(), src.past, player.RestoreOptions{Progress: func(player.Progress) {}}); err != nil || !bytes.Equal(out.Bytes(), l.after[seq]) {
+				t.Errorf("seq:%d in pieces of %d: %d bytes are the disk: %v, %v", seq, piece, out.Len(), bytes.Equal(out.Bytes(), l.after[seq]), err)
+			}
+			s.out = &leaving{left: 2 * piece}
+			if _, err := s.inOrder(t.Context(), src.past, player.RestoreOptions{Progress: func(player.Progress) {}}); piece < loggedSize/2 && !errors.Is(err, io.ErrClosedPipe) {
+				t.Errorf("a reader that goes away: %v", err)
+			}
+		}
+		if small := (&stream{piece: 4096}); seq > 50 && small.cheap(src.past) {
+			t.Error("a disk of random writes is cheap to read in order in small pieces")
+		}
+		closing()
+	}
+}
+
+// leaving takes so much.
+type leaving struct{ left int64 }
+
+func (l *leaving) Write(b []byte) (int, error) {
+	if l.left -= int64(len(b)); l.left < 0 {
+		return 0, io.ErrClosedPipe
+	}
+	return len(b), nil
+}
+
+// TestRestoreBestEffort damages the log behind an index. A restore ends, naming the
+// position; of best effort it says, beside the image and by its exit code, what
+// is missing, until the next whole one.
+func TestRestoreBestEffort(t *testing.T) {
+	l := newLogged(t, 120, 9)
+	l.done(t, "index", loggedName)
+	image := l.path("image")
+	whole := l.save(t)
+	l.damage(t, 9)
+	for _, args := range [][]string{{"restore", loggedName, "--to", image}, {"restore", loggedName, "--to", image, "--no-index"}, {"restore", loggedName, "--to", "-"}} {
+		if out, code, err := l.ctl(t.Context(), args...); code != storage.ExitIntegrity || !strings.Contains(err.Error(), "position 9") || out != "" {
+			t.Errorf("%v of a damaged log: exit code %d, %v", args, code, err)
+		}
+		if _, err := os.Stat(image); err == nil {
+			t.Errorf("%v left an image", args)
+		}
+	}
+	for _, args := range [][]string{nil, {"--no-index"}} {
+		out, code, err := l.ctl(t.Context(), append([]string{"restore", loggedName, "--to", image, "--force", "--fresh", "--best-effort", "--json"}, args...)...)
+		if code != storage.ExitIntegrity || !strings.Contains(err.Error(), "image.missing") {
+			t.Fatalf("%v: exit code %d, %v", args, code, err)
+		}
+		r := decode[restored](t, out)
+		listed, err := os.ReadFile(missingPath(image))
+		if err != nil || len(r.Missing) == 0 || bytes.Count(listed, []byte("\n")) != len(r.Missing) {
+			t.Errorf("%v: %d parts are missing, listed is %q, %v", args, len(r.Missing), listed, err)
+		}
+		got, err := os.ReadFile(image)
+		if err != nil || bytes.Equal(got, l.disk) {
+			t.Errorf("%v: the loss made no difference (%v)", args, err)
+		}
+		for _, m := range r.Missing {
+			if m.Position != 9 || m.Content == "zeroes" == (args != nil) || m.Content == "zeroes" && !fresh(got[m.Offset:m.Offset+m.Size]) {
+				t.Errorf("%v: %+v", args, m)
+			}
+			copy(got[m.Offset:], l.disk[m.Offset:m.Offset+m.Size])
+		}
+		if !bytes.Equal(got, l.disk) {
+			t.Errorf("%v: more is missing than is listed", args)
+		}
+	}
+	l.recover(t, whole)
+	l.done(t, "restore", loggedName, "--to", image, "--force")
+	l.wantFile(t, image, l.disk)
+	l.wantNames(t, "image", "whole")
+}
+
+// save copies the store; recover brings the copy back.
+func (l *logged) save(t testing.TB) string {
+	t.Helper()
+	if err := os.CopyFS(l.path("whole"), os.DirFS(l.flags[1])); err != nil {
+		t.Fatal(err)
+	}
+	return l.path("whole")
+}
+
+func (l *logged) recover(t testing.TB, whole string) {
+	t.Helper()
+	if err := errors.Join(os.RemoveAll(l.flags[1]), os.CopyFS(l.flags[1], os.DirFS(whole)), os.Chmod(filepath.Join(l.flags[1], "key"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// damage flips a bit of a position's shards in all directories.
+func (l *logged) damage(t testing.TB, pos uint64) {
+	t.Helper()
+	segments, err := filepath.Glob(filepath.Join(l.flags[1], "shard-*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := 0
+	for _, path := range segments {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := 0; ; at += 5 {
+			i := bytes.Index(b[at:], []byte("TLOG\x01")) // of an envelope, docs/format.md
+			if i < 0 {
+				break
+			}
+			at += i
+			if at+101 < len(b) && binary.LittleEndian.Uint64(b[at+24:]) == pos {
+				b[at+100] ^= 1
+				damaged++
+			}
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if damaged == 0 {
+		t.Fatalf("position %d is nowhere", pos)
 	}
 }
 

@@ -35,7 +35,8 @@ func (nowhere) leave(err error) error { return err }
 // any other would have its positions read again and again, and is restored to a
 // file without a name first.
 type stream struct {
-	out io.Writer
+	out   io.Writer
+	piece int64 // bytes that are read at once; two are in memory
 }
 
 func newStream(out io.Writer) (*stream, error) {
@@ -44,16 +45,13 @@ func newStream(out io.Writer) (*stream, error) {
 			return nil, errors.New("standard output is a terminal: send it to a program or a file")
 		}
 	}
-	return &stream{out: out}, nil
+	return &stream{out: out, piece: 16 << 20}, nil
 }
 
 func (s *stream) unfinished() bool { return false }
 
-// streamPiece is how much is read at once, in bytes; two are in memory.
-const streamPiece = 16 << 20
-
 func (s *stream) write(ctx context.Context, src *source, o player.RestoreOptions) (*player.Report, error) {
-	if src.past != nil && !o.BestEffort && inOrder(src.past) {
+	if src.past != nil && !o.BestEffort && s.cheap(src.past) {
 		return s.inOrder(ctx, src.past, o)
 	}
 	f, r, err := spool(ctx, src, o)
@@ -64,10 +62,10 @@ func (s *stream) write(ctx context.Context, src *source, o player.RestoreOptions
 	return r, errors.Join(err, f.Close())
 }
 
-// inOrder reports whether reading a disk in order reads little twice.
-func inOrder(p *player.Past) bool {
+// cheap reports whether reading a disk in order reads little twice.
+func (s *stream) cheap(p *player.Past) bool {
 	_, stored, _ := p.Need()
-	return p.Reads(streamPiece) <= stored+stored/5
+	return p.Reads(s.piece) <= stored+stored/5
 }
 
 // inOrder reads a piece while the one before is written.
@@ -77,10 +75,10 @@ func (s *stream) inOrder(ctx context.Context, p *player.Past, o player.RestoreOp
 	failed := make(chan error, 1)
 	go func() {
 		defer close(pieces)
-		failed <- readPieces(ctx, p, free, pieces)
+		failed <- s.read(ctx, p, free, pieces)
 	}()
-	free <- make([]byte, streamPiece)
-	free <- make([]byte, streamPiece)
+	free <- make([]byte, s.piece)
+	free <- make([]byte, s.piece)
 	done, err := int64(0), error(nil)
 	for b := range pieces {
 		if err != nil {
@@ -91,7 +89,7 @@ func (s *stream) inOrder(ctx context.Context, p *player.Past, o player.RestoreOp
 			continue
 		}
 		done += int64(len(b))
-		free <- b
+		free <- b[:s.piece]
 		o.Progress(player.Progress{Done: done, Total: p.Size(), Bytes: done})
 	}
 	cancel()
@@ -104,12 +102,12 @@ func (s *stream) inOrder(ctx context.Context, p *player.Past, o player.RestoreOp
 	return &player.Report{Point: p.Point(), DiskSize: uint64(p.Size()), Bytes: done}, nil
 }
 
-// readPieces sends the disk, in order, in what comes from free.
-func readPieces(ctx context.Context, p *player.Past, free <-chan []byte, to chan<- []byte) error {
+// read sends the disk, in order, in what comes from free.
+func (s *stream) read(ctx context.Context, p *player.Past, free <-chan []byte, to chan<- []byte) error {
 	for off := int64(0); off < p.Size(); {
 		select {
 		case b := <-free:
-			b = b[:min(streamPiece, p.Size()-off)]
+			b = b[:min(s.piece, p.Size()-off)]
 			if err := p.ReadAt(ctx, b, off); err != nil {
 				return err
 			}

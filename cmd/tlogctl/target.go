@@ -59,7 +59,8 @@ func (s sparse) Zero(int64, int64) error { return nil }
 type imageFile struct {
 	sparse
 	path      string
-	state     *restoreState // of what is in the file; nil: of nothing
+	state     *restoreState   // of what is in the file; nil: of nothing
+	saving    chan savedState // nil: nothing is
 	published bool
 }
 
@@ -159,16 +160,54 @@ func (i *imageFile) write(ctx context.Context, src *source, o player.RestoreOpti
 		o.Below = tlog.Position(i.state.Floor)
 		fmt.Fprintf(os.Stderr, "tlogctl: going on with the restore that was interrupted, below position %d\n", o.Below)
 	}
-	o.Save = func(floor tlog.Position) error {
-		if err := unix.Fdatasync(int(i.f.Fd())); err != nil {
+	o.Save = func(floor tlog.Position) error { return i.save(*now, floor) }
+	report, err := src.restore(ctx, i, o)
+	return report, i.full(errors.Join(err, i.saved()), src)
+}
+
+// save makes what is in the file durable, and then the state that says so, while
+// the restore goes on.
+func (i *imageFile) save(s restoreState, floor tlog.Position) error {
+	if err := i.saved(); err != nil {
+		return err
+	}
+	s.Floor = uint64(floor)
+	done := make(chan savedState, 1)
+	i.saving = done
+	go func() {
+		err := datasync(i.f)
+		if err == nil {
+			err = s.write(statePath(i.path))
+		}
+		done <- savedState{&s, err}
+	}()
+	return nil
+}
+
+type savedState struct {
+	state *restoreState
+	err   error
+}
+
+// saved waits until nothing is being saved.
+func (i *imageFile) saved() error {
+	if i.saving == nil {
+		return nil
+	}
+	done := <-i.saving
+	i.saving = nil
+	if done.err == nil {
+		i.state = done.state
+	}
+	return done.err
+}
+
+func datasync(f *os.File) error {
+	for {
+		if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {
 			return err
 		}
-		now.Floor = uint64(floor)
-		i.state = now
-		return now.write(statePath(i.path))
 	}
-	report, err := src.restore(ctx, i, o)
-	return report, i.full(err, src)
 }
 
 // full says how much room is lacking, if that is what err is.

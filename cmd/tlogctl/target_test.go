@@ -6,8 +6,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestImageFile writes data with runs of zeroes at odd places, and compares
@@ -87,5 +90,36 @@ func TestImageFileExists(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	if b, _ := os.ReadFile(path); err != nil || len(left) != 1 || string(b) != "precious" {
 		t.Errorf("a discarded image leaves %v, and %q in the file", left, b)
+	}
+}
+
+// TestRefuseBusy locks a file as tlognbd does, and as qemu does.
+func TestRefuseBusy(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "disk.img")
+	if err := os.WriteFile(path, []byte("disk"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := refuseBusy(path); err != nil {
+		t.Error(err)
+	}
+	for name, lock := range map[string]func(*os.File) error{
+		"flock": flock,
+		"OFD": func(f *os.File) error {
+			return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_RDLCK, Start: 100, Len: 1})
+		},
+	} {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := lock(f); err != nil {
+			t.Fatal(err)
+		}
+		if err := refuseBusy(path); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+			t.Errorf("a file with a lock of %s: %v", name, err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -14,7 +14,8 @@
 //  3. A frame that was not written whole is cut off when the file is opened.
 //
 // A File has one process that writes to it at a time, by a lock of the file;
-// the lock can be shared with readers afterwards. A File is not safe for
+// the lock can be shared with readers afterwards, and who opens a file that has
+// readers gets a copy of its own. A File is not safe for
 // concurrent use.
 //
 // # Format

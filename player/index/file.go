@@ -29,23 +29,42 @@ type File struct {
 // Name is the file name of a vdisk's index in a directory of indexes.
 func Name(vdisk tlog.UUID) string { return vdisk.String() + ".index" }
 
-// Open opens, or creates, a vdisk's index in dir, waits until nobody else uses
-// it, and cuts off what was not written whole. An empty dir is a file without a
-// name, which is gone when it is closed. Closing, or the end of ctx, ends the
-// wait.
+// Open opens, or creates, a vdisk's index in dir, and cuts off what was not
+// written whole. One that another process adds to is waited for, until ctx ends;
+// of one that others read, which may take them long, a copy without a name is
+// opened: what is added to it is gone when it is closed. So is all of a file in
+// an empty dir.
 func Open(ctx context.Context, dir string, key cipher.AEAD, vdisk tlog.UUID) (*File, error) {
 	f, err := openFile(dir, vdisk)
 	if err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
 	x := &File{f: f, key: key, vdisk: vdisk}
-	if err = lock(ctx, f, unix.LOCK_EX); err == nil {
+	err = flock(f, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		if err = lock(ctx, f, unix.LOCK_SH); err == nil {
+			err = x.part()
+		}
+	}
+	if err == nil {
 		err = x.load()
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("index: %w", err), f.Close())
+		return nil, errors.Join(fmt.Errorf("index: %w", err), x.f.Close())
 	}
 	return x, nil
+}
+
+// part goes on with a copy of the file, which nobody writes to at the moment.
+func (x *File) part() error {
+	own, err := openFile("", x.vdisk)
+	if err != nil {
+		return err
+	}
+	shared := x.f
+	x.f = own
+	_, err = io.Copy(own, shared)
+	return errors.Join(err, shared.Close())
 }
 
 // Exists reports whether dir has an index of the vdisk that is not empty.
@@ -146,8 +165,15 @@ func (x *File) last() *head {
 
 // Share lets other readers in; nothing may be added any more.
 func (x *File) Share(ctx context.Context) error {
-	if err := lock(ctx, x.f, unix.LOCK_SH); err != nil {
+	err := lock(ctx, x.f, unix.LOCK_SH)
+	if err != nil {
 		return fmt.Errorf("index: %w", err)
+	}
+	// The kernel gives the one lock back before it takes the other: one who came
+	// between may have put a longer frame in place of the last.
+	if st, err := x.f.Stat(); err != nil || st.Size() != x.Size() {
+		x.frames = nil
+		return errors.Join(err, x.load())
 	}
 	return nil
 }

@@ -209,9 +209,6 @@ func TestOneUser(t *testing.T) {
 	if _, err := index.Open(ctx, dir, key(t), vdisk); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a second opening: %v, want the context's end", err)
 	}
-	if err := x.Share(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	if err := x.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -219,6 +216,54 @@ func TestOneUser(t *testing.T) {
 	if err := x.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestReadersKeepNobodyWaiting adds to an index that another one reads, for as
+// long as it likes: neither sees the other.
+func TestReadersKeepNobodyWaiting(t *testing.T) {
+	dir := t.TempDir()
+	reader := open(t, dir)
+	var want log
+	rng := rand.New(rand.NewPCG(5, 5))
+	add := func(x *index.File) {
+		t.Helper()
+		if err := errors.Join(want.add(x, rng, 100), x.Commit()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same := func(x *index.File, n int) {
+		t.Helper()
+		got, err := read(x)
+		if err != nil || !slices.Equal(got.positions, want.positions[:n]) || !slices.Equal(got.records, want.records[:100*n]) {
+			t.Errorf("read %d positions, %v, want %d", len(got.positions), err, n)
+		}
+	}
+	add(reader)
+	if err := reader.Share(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		x := open(t, dir)
+		same(x, 1)
+		add(x)
+		if err := x.Share(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		same(x, 2)
+		same(reader, 1)
+		want.positions, want.records = want.positions[:1], want.records[:100]
+		if err := x.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	x := open(t, dir)
+	defer x.Close() //nolint:errcheck // only read
+	same(x, 1)
+	add(x)
+	same(x, 2)
 }
 
 // TestSplicedFrame puts the last frame of one file behind the first of another

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -414,5 +416,10 @@ func (w *world) killTool() error {
 	if w.struck(p) && exists(image) {
 		w.violated(fmt.Errorf("a restore that was killed at %s left an image", at.name))
 	}
-	return nil
+	// What it left to go on with goes: of the next moment it is worth nothing.
+	left, err := filepath.Glob(filepath.Join(w.dir, ".killed-*"))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }
