@@ -1,0 +1,149 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"tlog/test/guest"
+)
+
+// guestPoints is larger for `make guest`.
+var guestPoints = flag.Int("points", 40, "how many flush points a guest makes at least")
+
+// boots is how often a guest's power is switched on, and cut.
+const boots = 2
+
+// TestGuest runs a Debian kernel on a tlog disk: mkfs, mount, a database and
+// files that are fsynced, until its power is cut, twice. Then every flush point
+// of the log is mounted: its file system must be clean once its journal is
+// replayed, its database whole, and what the guest was told is durable by then
+// must be there. test/guest/init is what runs in the guest.
+func TestGuest(t *testing.T) {
+	k, err := guest.Find(bin(t, "guest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	initramfs, err := guest.Initramfs(k, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range pools {
+		t.Run(kind.name, func(t *testing.T) {
+			s := newStack(t, kind.make(t))
+			said := s.runGuest(func(args ...string) *guest.Machine {
+				m, err := guest.Boot(k, initramfs, s.socket, args...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return m
+			})
+			// The power of the host goes too: what is in the log is all there is.
+			s.disk.kill()
+			s.server.kill()
+			marks := flushMarks(t, s.pool)
+			if len(marks) < *guestPoints {
+				t.Errorf("the guest made %d flush points, want %d", len(marks), *guestPoints)
+			}
+			j := newJudge(t, s.pool, said, marks)
+			j.all()
+			fmt.Println(j)
+		})
+	}
+}
+
+// runGuest boots the guest on the disk and cuts its power, again and again, and
+// returns all that it said.
+func (s *stack) runGuest(boot func(args ...string) *guest.Machine) []guest.Line {
+	var said []guest.Line
+	args, commits := []string{"format"}, 0
+	for i := range boots {
+		m := boot(args...)
+		lines := work(s.t, m, *guestPoints/(2*boots)+rand.IntN(10))
+		said = append(said, append(lines, m.Cut()...)...)
+		if i > 0 {
+			s.resumed(lines, commits)
+		}
+		args, commits = nil, newest(said, "commit")
+		s.unfailed()
+	}
+	return said
+}
+
+// work lets a guest commit so many transactions, and then goes on for a moment
+// that has nothing to do with what it is doing.
+func work(t testing.TB, m *guest.Machine, commits int) (lines []guest.Line) {
+	limit := time.After(5 * time.Minute)
+	for {
+		select {
+		case l, ok := <-m.Lines:
+			if !ok || strings.HasPrefix(l.Text, "fail") || strings.Contains(l.Text, "Kernel panic") {
+				t.Fatalf("the guest ended by itself:\n%s", text(append(lines, l)))
+			}
+			lines = append(lines, l)
+			if commits -= strings.Count(l.Text, "commit "); commits == 0 {
+				limit = time.After(time.Duration(rand.IntN(300)) * time.Millisecond)
+			}
+		case <-limit:
+			if commits > 0 {
+				t.Fatalf("the guest is too slow; it said:\n%s", text(lines))
+			}
+			return lines
+		}
+	}
+}
+
+func text(lines []guest.Line) string {
+	var s strings.Builder
+	for _, l := range lines {
+		fmt.Fprintln(&s, l.At.Format(time.StampMicro), l.Text)
+	}
+	return tail(s.String())
+}
+
+// newest is the number of the last line of a kind.
+func newest(lines []guest.Line, kind string) (n int) {
+	for _, l := range lines {
+		_, _ = fmt.Sscanf(l.Text, kind+" %d", &n) // another kind leaves n
+	}
+	return n
+}
+
+// resumed checks what a guest found on the disk that was said to be durable
+// before its power was cut. One more transaction may have been.
+func (s *stack) resumed(lines []guest.Line, commits int) {
+	s.t.Helper()
+	if n := newest(lines, "resumed"); n != commits && n != commits+1 {
+		s.t.Errorf("the guest found its database at %d, it had committed %d", n, commits)
+	}
+}
+
+// mark is a flush point of the log.
+type flushMark struct {
+	Sequence uint64    `json:"sequence"`
+	Time     time.Time `json:"time"`
+}
+
+func flushMarks(t testing.TB, p *pool) (marks []flushMark) {
+	t.Helper()
+	out := run(t, bin(t, "tlogctl"), append([]string{"dump", vdisk, "--json"}, p.flags...)...)
+	for d := json.NewDecoder(strings.NewReader(out)); d.More(); {
+		var r struct {
+			flushMark
+			Operation string `json:"operation"`
+		}
+		if err := d.Decode(&r); err != nil {
+			t.Fatalf("tlogctl dump --json: %v", err)
+		}
+		if r.Operation == "flush" {
+			marks = append(marks, r.flushMark)
+		}
+	}
+	return marks
+}
