@@ -51,8 +51,8 @@ func TestGuest(t *testing.T) {
 			if len(marks) < *guestPoints {
 				t.Errorf("the guest made %d flush points, want %d", len(marks), *guestPoints)
 			}
-			j := newJudge(t, s.pool, said, marks)
-			j.all()
+			j := &judge{pool: s.pool, said: said, marks: marks, index: t.TempDir()}
+			j.all(t)
 			fmt.Println(j)
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,14 +24,14 @@ import (
 // flush was acknowledged, whose mark has a time before that. So everything that
 // the guest said before the time of the next mark must be in a point.
 type judge struct {
-	t     testing.TB
 	pool  *pool
 	said  []guest.Line
 	marks []flushMark
-	dir   string
+	index string // directory
 
 	mu    sync.Mutex
 	early int // points before there was a file system
+	bad   int // points of which anything is not as it should be
 	fsck  int // points whose file system is not clean
 	db    int // points whose database or files are not whole, or older than promised
 }
@@ -41,10 +42,6 @@ type promise struct {
 	commit, file     int
 }
 
-func newJudge(t testing.TB, p *pool, said []guest.Line, marks []flushMark) *judge {
-	return &judge{t: t, pool: p, said: said, marks: marks, dir: t.TempDir()}
-}
-
 // String is the line for machines.
 func (j *judge) String() string {
 	ok := func(n int) string {
@@ -53,27 +50,21 @@ func (j *judge) String() string {
 		}
 		return fmt.Sprint(n)
 	}
-	return fmt.Sprintf("guest: points=%d early=%d fsck=%s db=%s violations=%d", len(j.marks), j.early, ok(j.fsck), ok(j.db), j.fsck+j.db)
+	return fmt.Sprintf("guest: points=%d early=%d fsck=%s db=%s violations=%d", len(j.marks), j.early, ok(j.fsck), ok(j.db), j.bad)
 }
 
-// all looks at the points, two at a time.
-func (j *judge) all() {
-	next := make(chan int)
-	var wg sync.WaitGroup
-	for range 2 {
-		wg.Go(func() {
-			for i := range next {
-				j.point(i)
-			}
-		})
-	}
-	for i := range j.marks {
-		next <- i
-	}
-	close(next)
-	wg.Wait()
+// all looks at every point, as many at a time as the tests may.
+func (j *judge) all(t *testing.T) {
+	t.Run("points", func(t *testing.T) {
+		for i, m := range j.marks {
+			t.Run(fmt.Sprintf("seq:%d", m.Sequence), func(t *testing.T) {
+				t.Parallel()
+				j.point(t, i)
+			})
+		}
+	})
 	if last := j.promised(len(j.marks) - 1); last.commit == 0 || last.file == 0 || j.early > len(j.marks)/2 {
-		j.t.Errorf("too little was promised to prove anything: %+v, %v", last, j)
+		t.Errorf("too little was promised to prove anything: %+v, %v", last, j)
 	}
 }
 
@@ -101,32 +92,26 @@ func (j *judge) promised(i int) (p promise) {
 }
 
 // point looks at point i.
-func (j *judge) point(i int) {
+func (j *judge) point(t *testing.T, i int) {
+	defer func() {
+		if t.Failed() {
+			j.count(&j.bad)
+		}
+	}()
 	want := j.promised(i)
 	if !want.formatted {
 		j.count(&j.early)
 		return
 	}
-	dir := filepath.Join(j.dir, fmt.Sprint(i))
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		j.t.Error(err)
-		return
-	}
-	defer remove(j.t, dir)
-	image := filepath.Join(dir, "image")
-	out, code := try(j.t, bin(j.t, "tlogctl"), append([]string{"restore", vdisk, "--to", image, "--at", fmt.Sprintf("seq:%d", j.marks[i].Sequence)}, j.pool.flags...)...)
-	if code != 0 {
-		j.t.Errorf("point %d: restore: exit code %d\n%s", i, code, out)
-		return
-	}
-	if err := j.filesystem(image); err != nil {
+	disk := j.mount(t, j.marks[i])
+	if err := filesystem(t, disk); err != nil {
 		j.count(&j.fsck)
-		j.t.Errorf("point %d, record %d: %v", i, j.marks[i].Sequence, err)
+		t.Error(err)
 		return
 	}
-	if err := j.content(dir, image, want); want.ready && err != nil {
+	if err := content(t, disk, want); want.ready && err != nil {
 		j.count(&j.db)
-		j.t.Errorf("point %d, record %d: promised %+v: %v", i, j.marks[i].Sequence, want, err)
+		t.Errorf("promised %+v: %v", want, err)
 	}
 }
 
@@ -136,34 +121,67 @@ func (j *judge) count(n *int) {
 	j.mu.Unlock()
 }
 
+// mount makes the disk of a moment a file that can be written to.
+func (j *judge) mount(t *testing.T, m flushMark) string {
+	dir := t.TempDir()
+	socket, disk := filepath.Join(dir, "nbd.sock"), filepath.Join(dir, "disk")
+	past := start(t, bin(t, "tlognbd"), append([]string{"mount", vdisk, "--at", fmt.Sprintf("seq:%d", m.Sequence),
+		"--cow", filepath.Join(dir, "overlay"), "--index", j.index, "--listen", "unix:" + socket}, j.pool.flags...)...)
+	eventually(t, "tlognbd serves the moment", func() error {
+		select {
+		case <-past.done:
+			t.Fatalf("tlognbd ended: %s", tail(past.out.String()))
+		default:
+		}
+		c, err := net.Dial("unix", socket)
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	})
+	if err := os.WriteFile(disk, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, "nbdfuse", disk, uri(socket))
+	t.Cleanup(func() { run(t, "umount", disk) })
+	eventually(t, "nbdfuse shows the moment", func() error {
+		if st, err := os.Stat(disk); err != nil || st.Size() == 0 {
+			return fmt.Errorf("%s is empty (%v)", disk, err)
+		}
+		return nil
+	})
+	return disk
+}
+
 // filesystem does what a boot does, which replays the journal and frees what
 // was deleted and still open, and then wants that nothing is wrong.
-func (j *judge) filesystem(image string) error {
-	out, code := try(j.t, "e2fsck", "-p", image)
+func filesystem(t *testing.T, disk string) error {
+	out, code := try(t, "e2fsck", "-p", disk)
 	if code > 1 || !strings.Contains(out, ": clean,") {
 		return fmt.Errorf("e2fsck -p: exit code %d\n%s", code, out)
 	}
-	if out, code = try(j.t, "e2fsck", "-fn", image); code != 0 {
+	if out, code = try(t, "e2fsck", "-fn", disk); code != 0 {
 		return fmt.Errorf("e2fsck -fn: exit code %d\n%s", code, out)
 	}
 	return nil
 }
 
 // content takes the files out of the file system and looks at them.
-func (j *judge) content(dir, image string, want promise) error {
-	out, code := try(j.t, "debugfs", "-R", fmt.Sprintf("rdump /db /files %q", dir), image)
+func content(t *testing.T, disk string, want promise) error {
+	dir := t.TempDir()
+	out, code := try(t, "debugfs", "-R", fmt.Sprintf("rdump /db /files %q", dir), disk)
 	if code != 0 {
 		return fmt.Errorf("debugfs: exit code %d\n%s", code, out)
 	}
-	return errors.Join(j.database(filepath.Join(dir, "db", "disk.db"), want.commit), files(filepath.Join(dir, "files"), want.file))
+	return errors.Join(database(t, filepath.Join(dir, "db", "disk.db"), want.commit), files(filepath.Join(dir, "files"), want.file))
 }
 
 // database opens the database, as a program does after a crash.
-func (j *judge) database(name string, commit int) error {
+func database(t *testing.T, name string, commit int) error {
 	if _, err := os.Stat(name); err != nil {
 		return err
 	}
-	out, code := try(j.t, "sqlite3", name, "PRAGMA integrity_check; SELECT n, (SELECT max(n) FROM rows), (SELECT sum(balance) FROM accounts) FROM counter;")
+	out, code := try(t, "sqlite3", name, "PRAGMA integrity_check; SELECT n, (SELECT max(n) FROM rows), (SELECT sum(balance) FROM accounts) FROM counter;")
 	var n, last, sum int
 	if _, err := fmt.Sscanf(out, "ok\n%d|%d|%d\n", &n, &last, &sum); err != nil || code != 0 {
 		return fmt.Errorf("sqlite3: exit code %d\n%s", code, out)
