@@ -15,17 +15,19 @@ import (
 )
 
 // guestPoints is larger for `make guest`.
-var guestPoints = flag.Int("points", 40, "how many flush points a guest makes at least")
+var guestPoints = flag.Int("points", 20, "how many flush points a guest makes at least")
 
 // boots is how often a guest's power is switched on, and cut.
 const boots = 2
 
-// TestGuest runs a Debian kernel on a tlog disk: mkfs, mount, a database and
-// files that are fsynced, until its power is cut, twice. Then every flush point
-// of the log is mounted: its file system must be clean once its journal is
-// replayed, its database whole, and what the guest was told is durable by then
-// must be there. test/guest/init is what runs in the guest.
-func TestGuest(t *testing.T) {
+// rig is what guests boot from.
+type rig struct {
+	kernel    *guest.Kernel
+	initramfs string
+}
+
+func newRig(t testing.TB) *rig {
+	t.Helper()
 	k, err := guest.Find(bin(t, "guest"))
 	if err != nil {
 		t.Fatal(err)
@@ -34,20 +36,25 @@ func TestGuest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return &rig{k, initramfs}
+}
+
+// TestGuest runs a Debian kernel on a tlog disk: mkfs, mount, a database and
+// files that are fsynced, until its power is cut, twice. Then every flush point
+// of the log is mounted: its file system must be clean once its journal is
+// replayed, its database whole, and what the guest was told is durable by then
+// must be there. test/guest/init is what runs in the guest.
+func TestGuest(t *testing.T) {
+	r := newRig(t)
 	for _, kind := range pools {
 		t.Run(kind.name, func(t *testing.T) {
 			s := newStack(t, kind.make(t))
-			said := s.runGuest(func(args ...string) *guest.Machine {
-				m, err := guest.Boot(k, initramfs, s.socket, args...)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return m
-			})
+			said := r.run(t, "commit", *guestPoints/(2*boots), s.socket)
+			s.unfailed()
 			// The power of the host goes too: what is in the log is all there is.
 			s.disk.kill()
 			s.server.kill()
-			marks := flushMarks(t, s.pool)
+			marks := flushMarks(t, s.pool, vdisk)
 			if len(marks) < *guestPoints {
 				t.Errorf("the guest made %d flush points, want %d", len(marks), *guestPoints)
 			}
@@ -58,27 +65,33 @@ func TestGuest(t *testing.T) {
 	}
 }
 
-// runGuest boots the guest on the disk and cuts its power, again and again, and
-// returns all that it said.
-func (s *stack) runGuest(boot func(args ...string) *guest.Machine) []guest.Line {
+// run boots a guest on disks and cuts its power when it has said something so many
+// times, again and again, and returns all that it said.
+func (r *rig) run(t testing.TB, kind string, times int, sockets ...string) []guest.Line {
+	t.Helper()
 	var said []guest.Line
-	args, commits := []string{"format"}, 0
+	args, before := []string{"format"}, 0
 	for i := range boots {
-		m := boot(args...)
-		lines := work(s.t, m, *guestPoints/(2*boots)+rand.IntN(10))
-		said = append(said, append(lines, m.Cut()...)...)
-		if i > 0 {
-			s.resumed(lines, commits)
+		m, err := guest.Boot(r.kernel, r.initramfs, sockets, args...)
+		if err != nil {
+			t.Fatal(err)
 		}
-		args, commits = nil, newest(said, "commit")
-		s.unfailed()
+		t.Cleanup(func() { m.Cut() })
+		lines := work(t, m, kind, times+1+rand.IntN(5))
+		said = append(said, append(lines, m.Cut()...)...)
+		// One more transaction than was told may have been committed.
+		if n := newest(lines, "resumed"); i > 0 && kind == "commit" && n != before && n != before+1 {
+			t.Errorf("the guest found its database at %d, it had committed %d", n, before)
+		}
+		args, before = nil, newest(said, "commit")
 	}
 	return said
 }
 
-// work lets a guest commit so many transactions, and then goes on for a moment
+// work lets a guest say something so many times, and then go on for a moment
 // that has nothing to do with what it is doing.
-func work(t testing.TB, m *guest.Machine, commits int) (lines []guest.Line) {
+func work(t testing.TB, m *guest.Machine, kind string, times int) (lines []guest.Line) {
+	t.Helper()
 	limit := time.After(5 * time.Minute)
 	for {
 		select {
@@ -87,11 +100,11 @@ func work(t testing.TB, m *guest.Machine, commits int) (lines []guest.Line) {
 				t.Fatalf("the guest ended by itself:\n%s", text(append(lines, l)))
 			}
 			lines = append(lines, l)
-			if commits -= strings.Count(l.Text, "commit "); commits == 0 {
+			if times -= strings.Count(l.Text, kind+" "); times == 0 {
 				limit = time.After(time.Duration(rand.IntN(300)) * time.Millisecond)
 			}
 		case <-limit:
-			if commits > 0 {
+			if times > 0 {
 				t.Fatalf("the guest is too slow; it said:\n%s", text(lines))
 			}
 			return lines
@@ -115,22 +128,13 @@ func newest(lines []guest.Line, kind string) (n int) {
 	return n
 }
 
-// resumed checks what a guest found on the disk that was said to be durable
-// before its power was cut. One more transaction may have been.
-func (s *stack) resumed(lines []guest.Line, commits int) {
-	s.t.Helper()
-	if n := newest(lines, "resumed"); n != commits && n != commits+1 {
-		s.t.Errorf("the guest found its database at %d, it had committed %d", n, commits)
-	}
-}
-
-// mark is a flush point of the log.
+// flushMark is a flush point of a log.
 type flushMark struct {
 	Sequence uint64    `json:"sequence"`
 	Time     time.Time `json:"time"`
 }
 
-func flushMarks(t testing.TB, p *pool) (marks []flushMark) {
+func flushMarks(t testing.TB, p *pool, vdisk string) (marks []flushMark) {
 	t.Helper()
 	out := run(t, bin(t, "tlogctl"), append([]string{"dump", vdisk, "--json"}, p.flags...)...)
 	for d := json.NewDecoder(strings.NewReader(out)); d.More(); {

@@ -26,18 +26,22 @@ type Machine struct {
 	cmd *exec.Cmd
 }
 
-// Boot starts a machine whose disk is the NBD export on a Unix socket. args go
-// to the guest's init. Writes, flushes and discards reach the export as the
+// Boot starts a machine whose disks are the NBD exports on Unix sockets. args go
+// to the guest's init. Writes, flushes and discards reach the exports as the
 // guest sends them.
-func Boot(k *Kernel, initramfs, socket string, args ...string) (*Machine, error) {
+func Boot(k *Kernel, initramfs string, sockets []string, args ...string) (*Machine, error) {
 	m := &Machine{cmd: exec.Command("qemu-system-x86_64",
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
 		"-machine", "pc", "-accel", "tcg", "-cpu", "qemu64", "-smp", "1", "-m", "256",
 		"-kernel", k.Image, "-initrd", initramfs,
 		"-append", "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check random.trust_cpu=on -- "+strings.Join(args, " "),
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
-		"-blockdev", "driver=nbd,node-name=disk,discard=unmap,server.type=unix,server.path="+socket,
-		"-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci")}
+		"-device", "virtio-rng-pci")}
+	for i, socket := range sockets {
+		m.cmd.Args = append(m.cmd.Args,
+			"-blockdev", fmt.Sprintf("driver=nbd,node-name=disk%d,discard=unmap,server.type=unix,server.path=%s", i, socket),
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", i))
+	}
 	// A machine must not outlive a test that is killed.
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := m.cmd.StdoutPipe()

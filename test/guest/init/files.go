@@ -11,22 +11,35 @@ import (
 )
 
 // files replaces one file after the other, as programs do that want the old
-// content or the new: write, fsync, rename, fsync of the directory. Between
-// them it does what nobody syncs.
-func files(dir string) error {
-	loose := filepath.Join(filepath.Dir(dir), "loose")
-	if err := errors.Join(os.MkdirAll(dir, 0o755), os.MkdirAll(loose, 0o755)); err != nil {
-		return err
+// content or the new: write, fsync, rename, fsync of the directory. Every disk
+// gets each, one after the other, so that what is on one depends on what is on
+// the one before. Between them it does what nobody syncs.
+func files(disks []disk) error {
+	n := 0
+	for _, d := range disks {
+		if err := errors.Join(os.MkdirAll(d.root+"/files", 0o755), os.MkdirAll(d.root+"/loose", 0o755)); err != nil {
+			return err
+		}
+		newest, err := slot.Newest(d.root + "/files")
+		if err != nil {
+			return err
+		}
+		n = max(n, newest)
 	}
-	n, err := slot.Newest(dir)
-	for err == nil {
+	for {
 		n++
-		if err = replace(dir, n); err == nil {
-			say("file %d", n)
-			err = churn(loose)
+		for _, d := range disks {
+			if err := replace(d.root+"/files", n); err != nil {
+				return err
+			}
+		}
+		say("file %d", n)
+		for _, d := range disks {
+			if err := churn(d.root + "/loose"); err != nil {
+				return err
+			}
 		}
 	}
-	return err
 }
 
 // replace puts file n into its place.

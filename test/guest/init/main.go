@@ -1,12 +1,13 @@
 // Command init is all that runs in the test's guest. It makes a file system on
-// the disk (with the argument `format`) or mounts the one that is there, and
-// works until the power is cut. What it prints is what the disk promised:
+// each disk (with the argument `format`) or mounts those that are there, and
+// works until the power is cut. What it prints is what the disks promised:
 //
-//	formatted         mkfs.ext4 has synced what it wrote
+//	formatted         mkfs.ext4 has synced what it wrote, on every disk
 //	resumed N         the database is whole and its counter is N
 //	ready             the database has its tables
 //	commit N          a transaction that set the counter to N has returned
-//	file N            file N is in its place, fsynced, renamed, its directory fsynced
+//	file N            file N is in its place, fsynced, renamed, its directory fsynced;
+//	                  with two disks it was put on the first, and then on the second
 //	fail: …           something that must not happen
 package main
 
@@ -16,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -24,10 +26,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	device = "/dev/vda"
-	root   = "/disk"
-)
+// disk is a virtio disk and where its file system is mounted.
+type disk struct{ device, root string }
 
 func main() {
 	if err := work(); err != nil {
@@ -40,30 +40,53 @@ func main() {
 func say(format string, a ...any) { _, _ = os.Stdout.WriteString(fmt.Sprintf(format, a...) + "\n") }
 
 func work() error {
-	if err := errors.Join(mount("devtmpfs", "/dev", ""), mount("proc", "/proc", ""), mount("sysfs", "/sys", ""), loadModules(), waitFor(device)); err != nil {
+	err := errors.Join(mount("devtmpfs", "none", "/dev", ""), mount("proc", "none", "/proc", ""), mount("sysfs", "none", "/sys", ""), loadModules(), waitFor("/dev/vda"))
+	if err != nil {
 		return err
 	}
-	if slices.Contains(os.Args, "format") {
-		if out, err := exec.Command("/bin/mkfs.ext4", "-q", "-F", device).CombinedOutput(); err != nil {
-			return fmt.Errorf("mkfs.ext4: %w: %s", err, out)
-		}
-		say("formatted")
-	}
-	// discard makes freed blocks discards on the disk.
-	if err := mount("ext4", root, "discard"); err != nil {
+	disks, err := mountDisks()
+	if err != nil {
 		return err
 	}
-	d, err := openDatabase(root + "/db")
+	if len(disks) > 1 {
+		return files(disks)
+	}
+	d, err := openDatabase(disks[0].root + "/db")
 	if err != nil {
 		return err
 	}
 	failed := make(chan error)
 	go func() { failed <- d.run() }()
-	go func() { failed <- files(root + "/files") }()
+	go func() { failed <- files(disks) }()
 	return <-failed
 }
 
-func mount(kind, at, options string) error {
+// mountDisks mounts every disk; freed blocks become discards.
+func mountDisks() (disks []disk, err error) {
+	devices, err := filepath.Glob("/dev/vd?")
+	if err != nil {
+		return nil, err
+	}
+	for _, device := range devices {
+		disks = append(disks, disk{device, "/disk/" + filepath.Base(device)})
+	}
+	if slices.Contains(os.Args, "format") {
+		for _, d := range disks {
+			if out, err := exec.Command("/bin/mkfs.ext4", "-q", "-F", d.device).CombinedOutput(); err != nil {
+				return nil, fmt.Errorf("mkfs.ext4: %w: %s", err, out)
+			}
+		}
+		say("formatted")
+	}
+	for _, d := range disks {
+		if err := errors.Join(os.MkdirAll(d.root, 0o755), mount("ext4", d.device, d.root, "discard")); err != nil {
+			return nil, err
+		}
+	}
+	return disks, nil
+}
+
+func mount(kind, device, at, options string) error {
 	if err := unix.Mount(device, at, kind, 0, options); err != nil {
 		return fmt.Errorf("mount %s on %s: %w", kind, at, err)
 	}
