@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,19 +135,31 @@ type flushMark struct {
 	Time     time.Time `json:"time"`
 }
 
-func flushMarks(t testing.TB, p *pool, vdisk string) (marks []flushMark) {
+// flushMarks reads the flush points of a log, and wants that tlogctl points, which
+// has them from the index, lists the same.
+func flushMarks(t testing.TB, p *pool, vdisk string) []flushMark {
 	t.Helper()
-	out := run(t, bin(t, "tlogctl"), append([]string{"dump", vdisk, "--json"}, p.flags...)...)
+	marks := decodeMarks(t, run(t, bin(t, "tlogctl"), append([]string{"dump", vdisk, "--json"}, p.flags...)...))
+	listed := decodeMarks(t, run(t, bin(t, "tlogctl"), append([]string{"points", vdisk, "--json", "--index", t.TempDir()}, p.flags...)...))
+	if !slices.EqualFunc(marks, listed, func(a, b flushMark) bool { return a.Sequence == b.Sequence && a.Time.Equal(b.Time) }) {
+		t.Errorf("the log of %s has %d flush points, tlogctl points lists %d, or others", vdisk, len(marks), len(listed))
+	}
+	return marks
+}
+
+func decodeMarks(t testing.TB, out string) (marks []flushMark) {
+	t.Helper()
 	for d := json.NewDecoder(strings.NewReader(out)); d.More(); {
-		var r struct {
+		var line struct {
 			flushMark
-			Operation string `json:"operation"`
+			Operation string `json:"operation"` // of dump
+			Kind      string `json:"kind"`      // of points
 		}
-		if err := d.Decode(&r); err != nil {
-			t.Fatalf("tlogctl dump --json: %v", err)
+		if err := d.Decode(&line); err != nil {
+			t.Fatalf("tlogctl --json: %v", err)
 		}
-		if r.Operation == "flush" {
-			marks = append(marks, r.flushMark)
+		if line.Operation == "flush" || line.Kind == "flush" {
+			marks = append(marks, line.flushMark)
 		}
 	}
 	return marks
