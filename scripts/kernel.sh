@@ -24,8 +24,9 @@ fetch() { # the newest kernel that the lists of packages have
 fetch 2>/dev/null || { apt-get update -qq && fetch; }
 echo "make: unpacking $kernel" >&2
 dpkg-deb -x "$work"/*.deb "$work/all"
-mkdir -p "$to" "$work/guest/lib"
+mkdir -p bin "$work/guest/lib"
 mv "$work/all/boot" "$work/guest/boot"
 mv "$work/all/lib/modules" "$work/guest/lib/modules"
-rm -rf "$to"
-cp -r "$work/guest" "$to"
+rm -rf "$to" "$to.new"
+cp -r "$work/guest" "$to.new"
+mv "$to.new" "$to" # whole, or not there
