@@ -17,8 +17,9 @@ PKGS    ?=
 N       ?= 60
 D       ?= 1h
 EXECS   ?= 0
+POINTS  ?= 300
 
-.PHONY: help deps build run test unit race invariants lint generate generate-check modelcheck modelcheck-short fuzz bench bench-stages bench-compare e2e sim crash soak overload storefaults netfaults mutants mutants-today proof clean
+.PHONY: help deps build run test unit race invariants lint generate generate-check modelcheck modelcheck-short fuzz bench bench-stages bench-compare e2e sim crash soak overload storefaults netfaults kernel guest mutants mutants-today proof clean
 
 help:                ## print this menu
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -81,7 +82,13 @@ bench-stages: deps   ## Go benchmarks: each stage and package alone, the path in
 bench-compare:       ## stage benchmarks of BASE= (a revision) and of the tree as it is, compared
 	@sh scripts/bench-compare.sh "$(BASE)" "$(PKGS)"
 
-e2e: build           ## real clients, real Redis, real faults, end to end
+kernel: deps         ## unpack a Debian kernel for the tests' guest into bin/guest
+	@sh scripts/kernel.sh
+
+guest: build kernel  ## a Debian guest on a tlog disk, its power cut: all of its POINTS flush points
+	@sh scripts/guest.sh "$(POINTS)"
+
+e2e: build kernel    ## real clients, real Redis, real faults, end to end
 	$(GO) test -tags nbdkit -count=1 ./cmd/nbdkit-tlog-plugin
 	$(GO) test -tags e2e -count=1 -timeout 40m ./schema ./stor/redis ./internal/sim/store ./test/e2e ./test/faults
 
@@ -114,6 +121,7 @@ proof: build         ## what takes longer than make test: about 90 minutes
 	$(MAKE) sim SEEDS=20000
 	@sh scripts/crash.sh -n 500 -points 5 -seed $(SEED)
 	$(MAKE) soak D=5m
+	$(MAKE) guest
 	$(MAKE) storefaults
 	$(MAKE) netfaults
 	$(MAKE) fuzz FUZZTIME=40s EXECS=15000000

@@ -16,6 +16,8 @@ need qemu-io qemu-utils
 need fio fio
 need redis-server redis-server
 need mke2fs e2fsprogs
+need sqlite3 sqlite3
+need qemu-system-x86_64 qemu-system-x86
 need ip iproute2
 [ -e /usr/include/nbdkit-plugin.h ] || missing="$missing nbdkit-plugin-dev"
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
