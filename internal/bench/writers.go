@@ -154,8 +154,8 @@ func (w *writer) work(ctx context.Context, d time.Duration) error {
 
 // append logs one record.
 func (w *writer) append(ctx context.Context) error {
-	w.times[w.next%ringSize].Store(time.Now().UnixNano())
 	start := time.Now()
+	w.times[w.next%ringSize].Store(start.UnixNano())
 	s, err := w.put(ctx, w.at)
 	if err != nil {
 		return err
