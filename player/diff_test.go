@@ -69,16 +69,17 @@ func TestReads(t *testing.T) {
 	l := s.player(t)
 	past := openPast(t, openIndex(t, l, ""), resolve(t, l, "latest"))
 	_, stored, positions := past.Need()
-	if got := past.Reads(diskSize); got != stored {
-		t.Errorf("in one piece %d bytes are read, want %d", got, stored)
+	whole := past.Reads(diskSize) // a restore reads some records by themselves
+	if whole < stored || whole > 2*stored {
+		t.Errorf("in one piece %d bytes are read, by a restore %d", whole, stored)
 	}
-	if got := past.Reads(1 << 10); got <= stored {
-		t.Errorf("in small pieces %d bytes are read, in one %d", got, stored)
+	if got := past.Reads(1 << 10); got <= whole {
+		t.Errorf("in small pieces %d bytes are read, in one %d", got, whole)
 	}
 	for _, n := range []int{1, 3, positions, 10 * positions} {
 		got, err := past.Probe(t.Context(), n)
-		if err != nil || got == 0 || got > stored || n >= positions && got != stored {
-			t.Errorf("%d positions have %d bytes of %d, %v", n, got, stored, err)
+		if err != nil || got == 0 || got > whole || n >= positions && got != whole {
+			t.Errorf("%d positions have %d bytes of %d, %v", n, got, whole, err)
 		}
 	}
 }

@@ -148,8 +148,8 @@ func TestRollbackUsage(t *testing.T) {
 		"restore v --to x --at bookmark: --data-dir none":              "bookmark",
 		"rollback v/w --at latest --data-dir none":                     "vdisk",
 		"restore v/w --to x --data-dir none":                           "vdisk",
-		"restore --group g --to x --best-effort --data-dir none":       "--best-effort and --group exclude each other",
-		"restore --group g --to x --dry-run --data-dir none":           "--dry-run and --group exclude each other",
+		"restore --group g --to x --best-effort --data-dir none":       "--best-effort does not go with --group",
+		"restore --group g --to x --dry-run --data-dir none":           "--dry-run does not go with --group",
 		"restore v --to ftp://x/y --data-dir none --key-file no --at ": "flag",
 	} {
 		l := &logged{}

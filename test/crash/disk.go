@@ -70,6 +70,14 @@ func (d *disk) start(at *point) error {
 	return nil
 }
 
+// refused reports whether the disk's process ended before it served, because so
+// many shard servers were down that its base could not be brought up to the log.
+// It is started again with everything else that is dead.
+func (d *disk) refused() bool {
+	const notEnough = 6 // the exit code of it
+	return !d.p.alive() && d.p.cmd.ProcessState.ExitCode() == notEnough && d.p.told("tlognbd: vdisk "+string(d.ledger.vdisk)+", ") == ""
+}
+
 // powerLoss loses what was not synced of the base image and of its marker. The
 // process must be dead.
 func (d *disk) powerLoss() error {

@@ -107,7 +107,7 @@ func (w *world) watch() {
 			w.violated(err)
 		}
 	}
-	if w.disk != nil {
+	if w.disk != nil && !w.disk.refused() {
 		if err := w.disk.p.died(); err != nil {
 			w.violated(err)
 		}
