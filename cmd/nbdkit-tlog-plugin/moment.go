@@ -15,6 +15,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"tlog"
+	"tlog/bookmark"
 	"tlog/cmd/internal/storage"
 	"tlog/past"
 	"tlog/player"
@@ -28,13 +29,13 @@ type moment struct {
 	overlay string
 	cache   string
 	hydrate bool
-	index   string // directory
+	indexes storage.Index
 	tempDir string
 }
 
 // set takes one key=value, and says whether it is one of a moment.
 func (m *moment) set(key, value string) (ours bool, err error) {
-	text := map[string]*string{"past": &m.when, "snap-to": &m.snap, "cow": &m.overlay, "cache": &m.cache, "index": &m.index, "temp-dir": &m.tempDir}
+	text := map[string]*string{"past": &m.when, "snap-to": &m.snap, "cow": &m.overlay, "cache": &m.cache, "index": &m.indexes.Dir, "temp-dir": &m.tempDir}
 	if to := text[key]; to != nil {
 		*to = value
 		return true, nil
@@ -67,7 +68,7 @@ func (p *parameters) show(ctx context.Context, log *slog.Logger) (*shown, error)
 	if s.storage, err = p.storage.OpenReader(ctx, log, true); err != nil {
 		return nil, err
 	}
-	found, err := s.find(ctx, p, when, snap)
+	found, err := s.find(ctx, p, log, when, snap)
 	if err == nil {
 		hydrated := lines{out: os.Stderr, what: found.String() + ": hydrated", began: time.Now()}
 		s.Disk, err = past.Open(past.Config{
@@ -86,14 +87,17 @@ func (p *parameters) show(ctx context.Context, log *slog.Logger) (*shown, error)
 }
 
 // find brings the index up to date and finds the moment in it.
-func (s *shown) find(ctx context.Context, p *parameters, when player.When, snap player.Snap) (past.Moment, error) {
+func (s *shown) find(ctx context.Context, p *parameters, log *slog.Logger, when player.When, snap player.Snap) (past.Moment, error) {
 	l, err := player.Open(ctx, s.storage.Pool, s.storage.Keys, p.disk.Vdisk, player.Config{})
 	if err != nil {
 		return past.Moment{}, err
 	}
+	if when, err = bookmark.Resolve(ctx, l, when); err != nil {
+		return past.Moment{}, err
+	}
 	now := time.Now()
 	indexed := lines{out: os.Stderr, what: fmt.Sprintf("vdisk %s: index brought up to date", p.disk.Vdisk), began: now, told: now}
-	ix, err := l.OpenIndex(ctx, p.moment.index, func(p player.Progress) {
+	ix, err := p.moment.indexes.Open(ctx, l, log, func(p player.Progress) {
 		if p.Done < p.Total || indexed.told != now { // of a short one nothing is said
 			indexed.tell(float64(p.Done)/float64(p.Total), "")
 		}

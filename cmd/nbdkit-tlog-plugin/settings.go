@@ -40,6 +40,7 @@ func newSettings() *parameters {
 	p.disk.FlushDeadline = 30 * time.Second
 	p.group.Dir = group.DefaultDir
 	p.storage.Register(p.flags, false)
+	p.moment.indexes.Register(pflag.NewFlagSet("", pflag.ContinueOnError)) // so that it knows its default
 	return p
 }
 

@@ -68,8 +68,8 @@ func TestMomentParameters(t *testing.T) {
 	if err := errors.Join(p.set("vdisk", "v"), p.check()); err != nil {
 		t.Error(err)
 	}
-	want := moment{when: "-5m", snap: "any", overlay: "/o", cache: "/c", hydrate: true, index: "/i", tempDir: "/t"}
-	if p.moment != want || p.storage.DataDir != "/d" {
+	want := moment{when: "-5m", snap: "any", overlay: "/o", cache: "/c", hydrate: true, indexes: p.moment.indexes, tempDir: "/t"}
+	if p.moment != want || want.indexes.Dir != "/i" || p.storage.DataDir != "/d" {
 		t.Errorf("moment %+v of %+v", p.moment, p.storage)
 	}
 	if err := p.set("hydrate", "perhaps"); err == nil {

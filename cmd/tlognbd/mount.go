@@ -23,17 +23,19 @@ type mount struct {
 	cow      string
 	cache    string
 	hydrate  bool
-	index    string
+	indexes  storage.Index
 	endpoint endpoint
 
 	storage storage.Flags
 	given   *pflag.FlagSet // the storage's flags
+	keys    *pflag.FlagSet // the flags that the configuration file may set
 }
 
-func mountCommand() *cobra.Command {
-	m := &mount{given: pflag.NewFlagSet("storage", pflag.ContinueOnError)}
-	return m.command()
+func newMount() *mount {
+	return &mount{given: pflag.NewFlagSet("storage", pflag.ContinueOnError), keys: pflag.NewFlagSet("file", pflag.ContinueOnError)}
 }
+
+func mountCommand() *cobra.Command { return newMount().command() }
 
 func (m *mount) command() *cobra.Command {
 	c := &cobra.Command{
@@ -42,7 +44,7 @@ func (m *mount) command() *cobra.Command {
 		Long: "Serves a disk as it was at WHEN, read only, or, with --cow, with a file that takes\n" +
 			"what is written to it. The log is only read: the disk may be written meanwhile,\n" +
 			"and several of its moments be mounted.\n" +
-			"WHEN = latest | seq:N | RFC 3339 time with zone | -5m (before now).",
+			"WHEN = latest | seq:N | RFC 3339 time with zone | -5m (before now) | bookmark:NAME.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			m.vdisk = tlog.VdiskID(args[0])
@@ -58,10 +60,12 @@ func (m *mount) command() *cobra.Command {
 	f.StringVar(&m.cow, "cow", "", "file that takes what is written, made if it is not there; the next mount of the same moment goes on with it (empty: read only)")
 	f.StringVar(&m.cache, "cache", "", "file to hydrate into, made if it is not there, kept, and gone on with by the next mount of the same moment (empty: a file without a name in $TMPDIR, or /var/tmp)")
 	f.BoolVar(&m.hydrate, "hydrate", true, "bring all data of the moment here in the background")
-	f.StringVar(&m.index, "index", stateDir, "directory of indexes of logs (empty: read the whole log at every mount)")
+	m.indexes.Register(f)
 	m.endpoint.register(f)
 	m.storage.Register(m.given, false)
 	f.AddFlagSet(m.given)
+	m.keys.AddFlagSet(m.given)
+	m.keys.AddFlag(f.Lookup("index"))
 	return c
 }
 
@@ -91,7 +95,7 @@ func (m *mount) check() error {
 		return err
 	}
 	// The plugin reads the file again; here it is read for its errors.
-	return m.storage.ReadConfig(m.given)
+	return m.storage.ReadConfig(m.keys)
 }
 
 func (m *mount) run() error {
@@ -115,8 +119,11 @@ func (m *mount) parameters() ([]string, error) {
 		"hydrate=" + strconv.FormatBool(m.hydrate),
 		"temp-dir=" + temporary(),
 	}
-	for _, file := range []struct{ key, path string }{{"cow", m.cow}, {"cache", m.cache}, {"index", m.index}} {
+	for _, file := range []struct{ key, path string }{{"cow", m.cow}, {"cache", m.cache}, {"index", m.indexes.Dir}} {
 		if file.path == "" {
+			if file.key == "index" { // none is not the default
+				params = append(params, "index=")
+			}
 			continue
 		}
 		path, err := filepath.Abs(file.path)

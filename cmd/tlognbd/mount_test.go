@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"tlog/cmd/internal/storage"
 )
@@ -16,7 +15,7 @@ import (
 // parseMount runs the command line up to its checks.
 func parseMount(t *testing.T, args ...string) (*mount, error) {
 	t.Helper()
-	m := &mount{given: pflag.NewFlagSet("storage", pflag.ContinueOnError)}
+	m := newMount()
 	c := m.command()
 	c.SilenceErrors, c.SilenceUsage = true, true
 	c.RunE = func(_ *cobra.Command, args []string) error {
@@ -58,14 +57,14 @@ func TestMountParameters(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", "/somewhere")
-	m, err := parseMount(t, "--at", "-5m", "--snap-to", "any", "--cow", "o", "--cache", "/c", "--data-dir", "d")
+	m, err := parseMount(t, "--at", "-5m", "--snap-to", "any", "--cow", "o", "--cache", "/c", "--data-dir", "d", "--index", "i")
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := m.parameters()
 	want := []string{
 		"vdisk=v", "past=-5m", "snap-to=any", "hydrate=true", "temp-dir=/somewhere",
-		"cow=" + filepath.Join(here, "o"), "cache=/c", "index=" + filepath.Join(here, stateDir), "data-dir=" + filepath.Join(here, "d"),
+		"cow=" + filepath.Join(here, "o"), "cache=/c", "index=" + filepath.Join(here, "i"), "data-dir=" + filepath.Join(here, "d"),
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %q, %v\nwant %q", got, err, want)
@@ -75,8 +74,14 @@ func TestMountParameters(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err = m.parameters()
-	if want := []string{"vdisk=v", "past=seq:7", "snap-to=", "hydrate=false", "temp-dir=/var/tmp", "data-dir=/d"}; err != nil || !slices.Equal(got, want) {
+	if want := []string{"vdisk=v", "past=seq:7", "snap-to=", "hydrate=false", "temp-dir=/var/tmp", "index=", "data-dir=/d"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %q, %v\nwant %q", got, err, want)
+	}
+	if err := os.WriteFile("c.yaml", []byte("index: ix\nlisten: 0.0.0.0:1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if m, err = parseMount(t, "--at", "seq:7", "--config", "c.yaml"); err != nil || m.indexes.Dir != "ix" {
+		t.Errorf("index %q of the configuration file, %v", m.indexes.Dir, err)
 	}
 	m.cow = filepath.Join("no", "such", "overlay")
 	if _, err := m.parameters(); storage.ExitCode(err) != storage.ExitConfig || !strings.Contains(err.Error(), "--cow") {
