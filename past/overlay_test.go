@@ -301,6 +301,44 @@ func TestOverlayParallel(t *testing.T) {
 	}
 }
 
+// A block that is written while a flush is under way is not that flush's: its
+// data may be lost, and then the map must not say that it is there.
+func TestWrittenDuringFlush(t *testing.T) {
+	for seed := range uint64(50) {
+		rng := rand.New(rand.NewPCG(seed, 8))
+		src := newLogged(rng, 64*blockSize, 400)
+		file := newCrashFile(rng, header{kindOverlay, testMoment(src.Size())})
+		im, err := loadImage(file, "overlay")
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := newOverlay(im, src)
+		write := func(block int64) {
+			if err := o.WriteAt(bg, bytes.Repeat([]byte{0xaa}, blockSize), block*blockSize); err != nil {
+				t.Error(err)
+			}
+		}
+		write(1)
+		next := int64(2)
+		file.synced = func() { write(next); next++ }
+		if err := o.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if im, err = loadImage(file.powerLoss(), "overlay"); err != nil {
+			t.Fatal(err)
+		}
+		got, err := readAll(newOverlay(im, src), 0, src.Size())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := bytes.Clone(src.content)
+		copy(want[blockSize:], bytes.Repeat([]byte{0xaa}, blockSize))
+		if d := differ(got, want); d != "" {
+			t.Fatalf("seed %d: %s", seed, d)
+		}
+	}
+}
+
 // Those who wait for a flush share the next one, and none returns before one
 // that began after it was called.
 func TestFlushShared(t *testing.T) {
