@@ -77,6 +77,16 @@ func TestLocal(t *testing.T) {
 	}
 }
 
+// TestNobodyAttached closes what was opened, at once.
+func TestNobodyAttached(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	for range 20 {
+		if err := open(t, &Flags{}, dir, Makes).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestCloseFlushes closes the server while a session is open.
 func TestCloseFlushes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")

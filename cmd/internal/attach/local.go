@@ -20,6 +20,7 @@ type local struct {
 	srv    *server.Server
 	door   *door
 	served chan error
+	leave  context.CancelFunc // ends Serve, not the connections
 }
 
 // startLocal starts one. What it would log, its only client is told.
@@ -30,7 +31,8 @@ func startLocal(ctx context.Context, o *storage.Opened) (*local, error) {
 	}
 	l := &local{srv: srv, door: &door{conns: make(chan net.Conn), closed: make(chan struct{})}, served: make(chan error, 1)}
 	// It outlives ctx: what was accepted by then is still to be flushed.
-	go func() { l.served <- srv.Serve(context.WithoutCancel(ctx), l.door) }()
+	ctx, l.leave = context.WithCancel(context.WithoutCancel(ctx))
+	go func() { l.served <- srv.Serve(ctx, l.door) }()
 	return l, nil
 }
 
@@ -52,8 +54,10 @@ func (l *local) dial(ctx context.Context, _ string) (net.Conn, error) {
 }
 
 func (l *local) stop(ctx context.Context) error {
-	err := l.srv.Shutdown(ctx)
-	return errors.Join(err, <-l.served)
+	// In this order: a server may be stopped before it has begun to serve.
+	l.leave()
+	err := <-l.served
+	return errors.Join(err, l.srv.Shutdown(ctx))
 }
 
 // pair makes a connection, both ends of it.
