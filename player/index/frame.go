@@ -41,9 +41,6 @@ type head struct {
 func (h *head) end() int64                  { return h.offset + headSize + int64(h.body) }
 func (h *head) lastPosition() tlog.Position { return h.firstPosition + tlog.Position(h.positions) - 1 }
 func (h *head) lastSequence() tlog.Sequence { return h.firstSequence + tlog.Sequence(h.records) - 1 }
-func (h *head) holds(pos tlog.Position) bool {
-	return pos >= h.firstPosition && pos <= h.lastPosition()
-}
 
 func (h *head) encode() []byte {
 	b := make([]byte, headSize)
