@@ -116,7 +116,7 @@ soak: deps           ## 70 % load for D (default 1h), a fault a minute, then ove
 overload: deps       ## four times the load that a server takes, and stores that stand still meanwhile
 	@sh scripts/soak.sh -d 0 -stall 5s -seed $(SEED)
 
-proof: build         ## what takes longer than make test: about 90 minutes
+proof: build         ## what takes longer than make test: about 95 minutes
 	$(MAKE) modelcheck
 	$(MAKE) sim SEEDS=20000 SEED=0
 	@sh scripts/crash.sh -n 500 -points 5 -seed $(SEED)
