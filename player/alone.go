@@ -15,12 +15,12 @@ import (
 // has the hash of. A disk that was overwritten a lot has positions of which a
 // few records are alive, and a read of a mounted disk wants one record of 256.
 
-// aloneBytes is what a run of records costs besides its bytes, as bytes of a
+// aloneBytes is what a stretch of records costs besides its bytes, as bytes of a
 // position that is read whole.
 const aloneBytes = 4 << 10
 
 // nearBytes is how far apart the data of records may lie in the payload that are
-// read as one run: their hashes lie between.
+// read as one: their hashes lie between.
 const nearBytes = 64
 
 // alone reports whether records, in order of their places, are read by themselves
@@ -30,30 +30,30 @@ func (l *living) alone(records []alive, more int) bool {
 		return false
 	}
 	cost := int64(more) * aloneBytes
-	for _, r := range runsOf(records) {
+	for _, r := range stretchesOf(records) {
 		cost += int64(r.to-r.from) + aloneBytes
 	}
 	return cost <= int64(l.stored)
 }
 
-// run is records whose data lies close together in the payload, from…to.
-type run struct {
+// stretch is records whose data lies close together in the payload, from…to.
+type stretch struct {
 	records  []alive
 	from, to uint32
 }
 
-// runsOf cuts records of one position, newest first, into runs.
-func runsOf(records []alive) (runs []run) {
+// stretchesOf cuts records of one position, newest first, into stretches.
+func stretchesOf(records []alive) (list []stretch) {
 	for i := 0; i < len(records); {
 		n, from := i+1, records[i].data
 		for n < len(records) && records[n].data+records[n].size+nearBytes >= from {
 			from = records[n].data
 			n++
 		}
-		runs = append(runs, run{records[i:n], from, records[i].data + records[i].size})
+		list = append(list, stretch{records[i:n], from, records[i].data + records[i].size})
 		i = n
 	}
-	return runs
+	return list
 }
 
 // sparse reports whether the live records of a living position are read by
@@ -66,7 +66,7 @@ func (p *Past) sparse(at int) bool { return p.living[at].alone(p.recordsOf(at), 
 // position is to be read, which finds out what is damaged.
 func (p *Past) peek(ctx context.Context, records []alive, memory []byte) (data [][]byte, _ []byte, err error) {
 	at := &p.living[records[0].at]
-	runs, total := runsOf(records), 0
+	runs, total := stretchesOf(records), 0
 	for _, r := range runs {
 		total += int(r.to - r.from)
 	}

@@ -28,6 +28,7 @@ type cache struct {
 	load chan struct{} // a place for each load under way
 
 	mu      sync.Mutex
+	closed  bool
 	entries map[uint32]*entry
 	peeks   map[uint32]uint32 // records of a position that were read by themselves
 	used    []*entry          // not in use, the longest unused first
@@ -54,6 +55,9 @@ func newCache(p *Past) *cache {
 }
 
 func (c *cache) close() {
+	c.mu.Lock()
+	c.closed = true // no load begins any more
+	c.mu.Unlock()
 	c.stop(errClosed)
 	c.wg.Wait()
 }
@@ -190,6 +194,11 @@ func (c *cache) get(at uint32) *entry {
 		e.room, c.free = c.free[n-1], c.free[:n-1]
 	} else {
 		e.room = new(room)
+	}
+	if c.closed {
+		e.users, e.err = 1, errClosed
+		close(e.ready)
+		return e
 	}
 	c.entries[at] = e
 	c.wg.Go(func() { c.fill(e) })

@@ -34,6 +34,15 @@ type IndexState struct {
 //
 // progress, if not nil, is called for each position that is read.
 func (l *Log) OpenIndex(ctx context.Context, dir string, progress func(Progress)) (*Index, error) {
+	for {
+		ix, err := l.openIndex(ctx, dir, progress)
+		if !errors.Is(err, index.ErrMoved) {
+			return ix, err
+		}
+	}
+}
+
+func (l *Log) openIndex(ctx context.Context, dir string, progress func(Progress)) (*Index, error) {
 	ix, err := l.peekIndex(ctx, dir)
 	if err != nil {
 		return nil, err

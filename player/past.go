@@ -176,7 +176,7 @@ func (p *Past) Need() (live, stored int64, positions int) {
 			stored += int64(p.living[i].stored)
 			continue
 		}
-		for _, r := range runsOf(p.recordsOf(i)) {
+		for _, r := range stretchesOf(p.recordsOf(i)) {
 			stored += int64(r.to - r.from)
 		}
 	}

@@ -324,3 +324,33 @@ func TestSnapToFlush(t *testing.T) {
 		t.Fatal("the log has no flush mark")
 	}
 }
+
+// TestReadsEndWithClose closes a moment while it is read.
+func TestReadsEndWithClose(t *testing.T) {
+	s := newStore(t)
+	s.write(t, 150, 80)
+	l := s.player(t)
+	ix := openIndex(t, l, "")
+	past, err := ix.Past(resolve(t, l, "latest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			b := make([]byte, 100_000)
+			for off := int64(0); ; off = (off + 77_777) % (diskSize - 100_000) {
+				if past.ReadAt(context.Background(), b, off) != nil {
+					return
+				}
+			}
+		})
+	}
+	if err := past.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := past.ReadAt(t.Context(), make([]byte, diskSize), 0); err == nil {
+		t.Error("a closed moment is read")
+	}
+	wg.Wait()
+}

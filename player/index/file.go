@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"crypto/cipher"
 	"errors"
@@ -163,17 +164,41 @@ func (x *File) last() *head {
 	return &x.frames[len(x.frames)-1]
 }
 
-// Share lets other readers in; nothing may be added any more.
+// ErrMoved says that another process got the file while its lock was changed.
+var ErrMoved = errors.New("the index was changed meanwhile")
+
+// Share lets other readers in; nothing may be added any more. Another writer may
+// be quicker while the lock is changed: then it is ErrMoved, and the file is to
+// be opened again.
 func (x *File) Share(ctx context.Context) error {
 	err := lock(ctx, x.f, unix.LOCK_SH)
+	if err == nil {
+		err = x.unmoved()
+	}
 	if err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
-	// The kernel gives the one lock back before it takes the other: one who came
-	// between may have put a longer frame in place of the last.
-	if st, err := x.f.Stat(); err != nil || st.Size() != x.Size() {
-		x.frames = nil
-		return errors.Join(err, x.load())
+	return nil
+}
+
+// unmoved compares the end of the file with what is known of it.
+func (x *File) unmoved() error {
+	st, err := x.f.Stat()
+	if err != nil {
+		return err
+	}
+	h, b := x.last(), make([]byte, headSize)
+	if st.Size() != x.Size() {
+		return ErrMoved
+	}
+	if h == nil {
+		return nil
+	}
+	if _, err := x.f.ReadAt(b, h.offset); err != nil {
+		return err
+	}
+	if !bytes.Equal(b, h.encode()) { // its nonce is no other frame's
+		return ErrMoved
 	}
 	return nil
 }

@@ -310,3 +310,35 @@ func TestSplicedFrame(t *testing.T) {
 		}
 	}
 }
+
+// TestMoved has another process change the file before its lock is shared.
+func TestMoved(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 1))
+	for name, change := range map[string]func(b []byte) []byte{
+		"nothing":      func(b []byte) []byte { return b },
+		"longer":       func(b []byte) []byte { return append(b, 0) },
+		"shorter":      func(b []byte) []byte { return b[:len(b)-1] },
+		"another tail": func(b []byte) []byte { b[135]++; return b },
+	} {
+		dir := t.TempDir()
+		x := open(t, dir)
+		var l log
+		if err := errors.Join(l.add(x, rng, 10), x.Commit()); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, index.Name(vdisk))
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, change(b), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Share(t.Context()); errors.Is(err, index.ErrMoved) != (name != "nothing") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := x.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
