@@ -66,11 +66,25 @@ func (d *mounted) image(name string) string {
 
 func (d *mounted) io(commands ...string) {
 	d.t.Helper()
-	args := []string{"-f", "raw", "-d", "unmap"}
+	args := []string{"-f", "raw", "-d", "unmap", "-t", "writeback"} // its default is to force every write
 	for _, c := range commands {
 		args = append(args, "-c", c)
 	}
 	run(d.t, "qemu-io", append(args, "nbd+unix:///?socket="+d.socket)...)
+}
+
+// unflushed is a client that has done a command, and does not flush behind it
+// as qemu-io does when it ends.
+func (d *mounted) unflushed(command string) *process {
+	d.t.Helper()
+	p := start(d.t, "stdbuf", "-oL", "qemu-io", "-f", "raw", "-t", "writeback", "-c", command, "-c", "sleep 60000", "nbd+unix:///?socket="+d.socket)
+	eventually(d.t, command, func() error {
+		if !strings.Contains(p.out.String(), "wrote ") {
+			return fmt.Errorf("not done: %s", p.out.String())
+		}
+		return nil
+	})
+	return p
 }
 
 // says waits for a line of the process.
@@ -200,14 +214,18 @@ func (m *mounts) overlay(t *testing.T, moments []moment) {
 		d = m.mount(moments[1].seq, cow...)
 		sameOutside(t, d.image("again.img"), flushed, diskSize/2, diskSize/2+64<<20)
 	}
-	// The last word is a write with FUA, and one that nobody flushes but SIGTERM.
-	d.io("write -f -P 0x5a 100M 64k")
-	d.io("write -P 0xa5 101M 12345")
+	// FUA is a promise of its own, and SIGTERM flushes.
+	client := d.unflushed("write -f -P 0x5a 170M 64k")
+	d.kill()
+	client.kill()
+	d = m.mount(moments[1].seq, cow...)
+	d.io("read -P 0x5a 170M 64k", "read -P 0 171M 64k")
+	d.unflushed("write -P 0xa5 171M 12345").kill()
 	if code := d.stop(); code != 0 {
 		t.Errorf("tlognbd mount ended with code %d", code)
 	}
 	d = m.mount(moments[1].seq, cow...)
-	d.io("read -P 0x5a 100M 64k", "read -P 0xa5 101M 12345", "read -P 0 0 8M", "read -P 7 10000001 12345")
+	d.io("read -P 0x5a 170M 64k", "read -P 0xa5 171M 12345", "read -P 0 0 8M", "read -P 7 10000001 12345")
 	clean := m.mount(moments[1].seq)
 	equal(t, clean.image("moment.img"), moments[1].image)
 	m.refuse(t, 3, "in use by another process", moments[1].seq, cow...)
