@@ -101,8 +101,10 @@ func (c *cache) fill(ctx context.Context) error {
 	c.told = Progress{Total: c.amount(func(off, n int64) int64 { return n })}
 	c.told.Done = c.amount(c.held)
 	err := c.src.Each(ctx, c.wants, c.take)
-	if left := c.commit(); err == nil { // what came before an error is good
-		err = left
+	if ctx.Err() == nil || c.im.path != "" { // what came before an error is good
+		if left := c.commit(); err == nil {
+			err = left
+		}
 	}
 	if err == nil {
 		err = c.complete()

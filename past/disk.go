@@ -31,6 +31,9 @@ type Config struct {
 // ErrReadOnly says that a disk without an overlay was to be written.
 var ErrReadOnly = errors.New("past: the disk is read only")
 
+// ErrNotFlushed says that what was written last may not be durable.
+var ErrNotFlushed = errors.New("past: not everything written is durable")
+
 // ErrRange says that a request leaves the disk.
 var ErrRange = errors.New("past: outside the disk")
 
@@ -160,13 +163,16 @@ func (d *Disk) Flush() error {
 }
 
 // Close ends hydration, and makes durable what was written. No other call may
-// be under way.
+// be under way. ErrNotFlushed: it could not.
 func (d *Disk) Close() error {
 	d.stop()
 	d.wg.Wait()
 	var errs []error
 	if d.over != nil {
-		errs = append(errs, d.over.Flush(), d.over.Close())
+		if err := d.over.Flush(); err != nil {
+			errs = append(errs, fmt.Errorf("%w: %w", ErrNotFlushed, err))
+		}
+		errs = append(errs, d.over.Close())
 	}
 	if d.cache != nil {
 		errs = append(errs, d.cache.im.close())

@@ -212,6 +212,30 @@ func TestLocked(t *testing.T) {
 	}
 }
 
+// A disk that cannot be made durable at its end says so.
+func TestCloseNotFlushed(t *testing.T) {
+	src := newLogged(rand.New(rand.NewPCG(1, 1)), 8*blockSize, 4)
+	file := newCrashFile(rand.New(rand.NewPCG(1, 2)), header{kindOverlay, testMoment(src.Size())})
+	im, err := loadImage(file, "overlay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &Disk{moment: im.head.moment, src: src, below: src, over: newOverlay(im, src), stop: func() {}}
+	if err := d.WriteAt(bg, []byte{1}, 0); err != nil {
+		t.Fatal(err)
+	}
+	file.after(1, errMedia)
+	if err := d.Close(); !errors.Is(err, ErrNotFlushed) || !errors.Is(err, errMedia) {
+		t.Errorf("closed with %v", err)
+	}
+	if err := errors.Join(d.WriteAt(bg, []byte{1}, 0), d.Flush()); !errors.Is(err, errMedia) {
+		t.Errorf("used after a failed sync: %v", err)
+	}
+	if err := d.ReadAt(bg, make([]byte, 1), 0); !errors.Is(err, errMedia) {
+		t.Errorf("read after a failed sync: %v", err)
+	}
+}
+
 // A damaged log fails the reads that need what is damaged, and hydration with
 // a warning.
 func TestHydrationEnds(t *testing.T) {

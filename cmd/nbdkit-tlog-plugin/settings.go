@@ -156,7 +156,7 @@ func (p *parameters) announce(s client.Session) {
 // exitCode is the exit code of every tlog program for err.
 func exitCode(err error) int {
 	switch {
-	case errors.Is(err, client.ErrNotFlushed):
+	case errors.Is(err, client.ErrNotFlushed), errors.Is(err, past.ErrNotFlushed):
 		return storage.ExitNotFlushed
 	case errors.Is(err, client.ErrFenced), errors.Is(err, client.ErrDenied):
 		return storage.ExitFenced

@@ -93,6 +93,7 @@ func TestExitCodes(t *testing.T) {
 		{tlog.Corruptf("%w", vdisk.ErrDiverged), storage.ExitIntegrity},
 		{tlog.Unavailablef("x"), storage.ExitServers},
 		{client.ErrNotFlushed, storage.ExitNotFlushed},
+		{past.ErrNotFlushed, storage.ExitNotFlushed},
 		{player.ErrRange, storage.ExitUsage},
 		{past.ErrFile, storage.ExitConfig},
 		{fmt.Errorf("%w: %w", past.ErrFile, tlog.Corruptf("checksum")), storage.ExitIntegrity},
