@@ -11,8 +11,15 @@ out=$(mktemp)
 rates=$(mktemp)
 trap 'rm -f "$out" "$rates"' EXIT
 
+# late says that all that failed is that an execution was under way when the time
+# was over: go test says so of itself now and then on a busy machine, and names no
+# input, as it does for whatever an input causes.
+late() {
+	grep -q '^    context deadline exceeded$' "$out" && ! grep -q 'Failing input\|panic:\|fatal error\|_test.go:' "$out"
+}
+
 fuzz() { # directory target
-	if ! go test -run '^$' -fuzz "^$2\$" -fuzztime "$time" "./$1" >"$out" 2>&1; then
+	if ! go test -run '^$' -fuzz "^$2\$" -fuzztime "$time" "./$1" >"$out" 2>&1 && ! late; then
 		cat "$out"
 		echo "fuzz: execs=$execs crashes=1"
 		exit 1
