@@ -16,7 +16,7 @@ import (
 // Config of a Log; the zero value has the defaults.
 type Config struct {
 	// Readers is how many positions are fetched and decoded at once. More than
-	// keep the cores busy only cost memory. 0: twice the number of usable cores.
+	// keep the cores and the stores busy only cost memory. 0: eight for each usable core.
 	Readers int
 	// Memory bounds, in bytes, what positions on their way take together: two to
 	// three times the size of an aggregation each, mostly 1 MiB. There are fewer
@@ -76,7 +76,7 @@ func Open(ctx context.Context, pool *stor.Pool, keys *crypto.Keyring, vdisk tlog
 // OpenUUID is Open for a vdisk known by its UUID in the pool.
 func OpenUUID(ctx context.Context, pool *stor.Pool, keys *crypto.Keyring, id tlog.UUID, cfg Config) (*Log, error) {
 	if cfg.Readers <= 0 {
-		cfg.Readers = 2 * runtime.GOMAXPROCS(0)
+		cfg.Readers = 8 * runtime.GOMAXPROCS(0)
 	}
 	if cfg.Memory <= 0 {
 		cfg.Memory = 96 << 20

@@ -28,7 +28,10 @@ func (h *Harness) past(ctx context.Context, c Case) (_ Values, err error) {
 		return nil, err
 	}
 	p := &pastDisk{h: h, c: c, s: s, v: make(Values), index: filepath.Join(s.dir, "index"), image: filepath.Join(s.dir, "past.img")}
-	for _, step := range []func(context.Context) error{p.write, p.build, p.restored, p.copied, p.mounted, p.doubled} {
+	if err := p.write(ctx, c.Length); err != nil {
+		return nil, err
+	}
+	for _, step := range []func(context.Context) error{p.build, p.restored, p.copied, p.mounted, p.doubled, p.rolledBack} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -45,11 +48,12 @@ type pastDisk struct {
 	index   string // directory
 	image   string
 	written int64         // bytes, so far
+	last    int64         // sequence
 	used    time.Duration // CPU time of the last tlogctl
 }
 
-// write overwrites the case's length.
-func (p *pastDisk) write(ctx context.Context) error {
+// write overwrites so many bytes.
+func (p *pastDisk) write(ctx context.Context, length int64) error {
 	server, err := p.h.startServer(ctx, append([]string{"--flush-size", strconv.Itoa(p.c.Aggregation)}, p.s.flags...)...)
 	if err != nil {
 		return err
@@ -58,7 +62,7 @@ func (p *pastDisk) write(ctx context.Context) error {
 	stream.Mode = ModeStream
 	l, err := p.h.load(stream, server.addr)
 	if err == nil {
-		l.Warm, l.Bytes, l.Disk, l.Scatter, l.From, l.Adopt = 0, p.c.Length, p.c.Disk, true, p.written, p.written > 0
+		l.Warm, l.Bytes, l.Disk, l.Scatter, l.From, l.Adopt = 0, length, p.c.Disk, true, p.written, p.written > 0
 		var client *clientProcess
 		if client, err = p.h.startClient(ctx, l); err == nil {
 			_, err = client.measure()
@@ -69,7 +73,7 @@ func (p *pastDisk) write(ctx context.Context) error {
 		server.kill()
 		return err
 	}
-	p.written += p.c.Length
+	p.written += length
 	return server.stop()
 }
 
@@ -83,6 +87,7 @@ func (p *pastDisk) build(ctx context.Context) error {
 	if err := p.tool(ctx, &o, "index", logged); err != nil {
 		return err
 	}
+	p.last = o.Last
 	if _, again := p.v["index_s"]; !again {
 		p.v["index_s"], p.v["index_mb"] = o.Seconds, float64(o.Bytes)/float64(o.Last)
 	}
@@ -260,7 +265,7 @@ func dropCaches() {
 
 // doubled overwrites as much again and restores once more.
 func (p *pastDisk) doubled(ctx context.Context) error {
-	if err := p.write(ctx); err != nil {
+	if err := p.write(ctx, p.c.Length); err != nil {
 		return err
 	}
 	if err := p.build(ctx); err != nil {
@@ -273,5 +278,27 @@ func (p *pastDisk) doubled(ctx context.Context) error {
 	p.v.divide("grow", took, p.v["restore_s"])
 	// The disk is alive to 98 % now, and was to 86 %.
 	p.v.divide("grow_cpu", perGB(p.used, p.c.Disk), p.v["cpu_client"])
+	return nil
+}
+
+// rolledBack writes a little more, and takes it back.
+func (p *pastDisk) rolledBack(ctx context.Context) error {
+	before, from := p.last, p.written
+	if err := p.write(ctx, max(p.c.Disk>>8, 1<<20)); err != nil {
+		return err
+	}
+	l := Load{Record: p.c.Record, Disk: p.c.Disk, Scatter: true, From: from}
+	touched := make(map[uint64]bool)
+	for at := int64(0); at < p.written-from; at += int64(l.Record) {
+		touched[l.place(at)] = true
+	}
+	var o struct {
+		Data   int64 `json:"data_bytes"`
+		Zeroed int64 `json:"zeroed_bytes"`
+	}
+	if err := p.tool(ctx, &o, "rollback", logged, "--at", fmt.Sprint("seq:", before), "--takeover"); err != nil {
+		return err
+	}
+	p.v.divide("rollback", float64(o.Data+o.Zeroed), float64(len(touched)*l.Record))
 	return nil
 }

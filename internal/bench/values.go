@@ -56,6 +56,7 @@ var metrics = []metric{
 	{"restore_s", "s", 2, "restore by the index"},
 	{"grow", "", 2, "restore of twice the log, of the same disk"},
 	{"grow_cpu", "", 2, "the same, CPU time for the same live data"},
+	{"rollback", "", 3, "bytes that a rollback wrote, of bytes touched since"},
 	{"cp_ratio", "", 2, "restore's MB/s of cp's of the same image"},
 	{"copy_ratio", "", 2, "nbdcopy's MB/s from a mount, of that from nbdkit's file plugin"},
 	{"again_ratio", "", 2, "the same, when the mount has hydrated"},
