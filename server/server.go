@@ -65,15 +65,12 @@ func New(cfg Config) (*Server, error) {
 // returns nil; connections go on until Shutdown. It closes ln.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	defer func() { _ = ln.Close() }()
-	if !s.listen(ln) {
+	janitor, stop := context.WithCancel(ctx)
+	defer stop()
+	if !s.listen(janitor, ln) {
 		return nil
 	}
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
-	janitor, stop := context.WithCancel(ctx)
-	defer stop()
-	s.tasks.Go(func() { s.tidy(janitor) })
-	s.tasks.Go(func() { s.careFor(janitor, false) })
-	s.tasks.Go(func() { s.careFor(janitor, true) })
 	for {
 		select {
 		case s.handshakes <- struct{}{}:
@@ -115,13 +112,18 @@ func (s *Server) acceptAgain(ctx context.Context, err error) bool {
 	return true
 }
 
-func (s *Server) listen(ln net.Listener) bool {
+// listen begins what Serve needs, unless the server is stopping.
+func (s *Server) listen(janitor context.Context, ln net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
 		return false
 	}
 	s.listeners[ln] = struct{}{}
+	// Begun here, a Shutdown at the same time waits for them, or they do not begin.
+	s.tasks.Go(func() { s.tidy(janitor) })
+	s.tasks.Go(func() { s.careFor(janitor, false) })
+	s.tasks.Go(func() { s.careFor(janitor, true) })
 	return true
 }
 
