@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"tlog"
 )
@@ -30,6 +31,7 @@ type Reader struct {
 	start, end int         // what is buffered
 	window     int         // how much the next fill may read
 	inside     bool        // a type byte was read, and its frame not yet
+	beginning  []byte      // of a long message, in lent memory; nil: none was waited for
 }
 
 // NewReader reads from r through a buffer, which a connection holds only while
@@ -115,11 +117,46 @@ func (r *Reader) Frame(max int, alloc func(n int) ([]byte, error)) ([]byte, erro
 		return nil, err
 	}
 	r.adapt(n)
-	if err := r.full(frame); err != nil {
+	if err := r.full(frame[r.begun(frame):]); err != nil {
 		return nil, r.wrap("frame", err)
 	}
 	r.inside = false
 	return frame, nil
+}
+
+// long is the length from which on a message should have begun to come before it
+// is given memory: a few bytes that announce it are not enough.
+const long = 512 << 10
+
+// beginnings are lent to messages that are waited for; an eighth of the longest
+// block fits.
+var beginnings = sync.Pool{New: func() any { return new([(MaxBlock + 7) / 8]byte) }}
+
+// Begin waits, from within Frame's alloc, until an eighth of a long message of n
+// bytes has come, or as much as fits in memory that is lent for it. For other
+// messages it does nothing. Errors are those of Frame.
+func (r *Reader) Begin(n int) error {
+	if n < long {
+		return nil
+	}
+	b := beginnings.Get().(*[(MaxBlock + 7) / 8]byte)
+	r.beginning = b[:min(n/8, len(b))]
+	if err := r.full(r.beginning); err != nil {
+		r.begun(nil)
+		return r.wrap("frame", err)
+	}
+	return nil
+}
+
+// begun copies what Begin read to where it belongs, and tells its length.
+func (r *Reader) begun(frame []byte) int {
+	if r.beginning == nil {
+		return 0
+	}
+	n := copy(frame, r.beginning)
+	beginnings.Put((*[(MaxBlock + 7) / 8]byte)(r.beginning[:cap(r.beginning)]))
+	r.beginning = nil
+	return n
 }
 
 func allocate(alloc func(n int) ([]byte, error), n int) ([]byte, error) {

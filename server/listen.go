@@ -76,6 +76,10 @@ func (c *conn) receive(limit, extra int) (*payload, error) {
 			return nil, err
 		}
 		c.readBy(c.srv.cfg.MessageTimeout) // waiting was not the peer's fault
+		if err := c.reader.Begin(n); err != nil {
+			c.srv.budget.release(charge)
+			return nil, err
+		}
 		p = c.srv.payloads.get(n)
 		p.charge = charge
 		return p.buf, nil
