@@ -99,7 +99,8 @@ func (s *stack) mustCtl(args ...string) string {
 }
 
 // TestRestoredMomentsAreTheModel restores 200 moments by the index, while the disk
-// is written, by sequence and by time, and compares each with the model.
+// is written, by sequence and by time, mounts some of them (with -long: all), and
+// compares each with the model.
 func TestRestoredMomentsAreTheModel(t *testing.T) {
 	for _, kind := range pools {
 		t.Run(kind.name, func(t *testing.T) {
@@ -107,6 +108,7 @@ func TestRestoredMomentsAreTheModel(t *testing.T) {
 			s.mustCtl("index", vdisk)
 			rng := rand.New(rand.NewPCG(2, 2))
 			image := filepath.Join(t.TempDir(), "image")
+			m := &mounts{t: t, p: s.pool, dir: t.TempDir()}
 			for i := range 200 {
 				if i%40 == 20 {
 					h.write(t, s.addr, 40, uint64(i))
@@ -128,8 +130,23 @@ func TestRestoredMomentsAreTheModel(t *testing.T) {
 				if err != nil || !bytes.Equal(got, h.at(r.Sequence)) {
 					t.Fatalf("%s, seq:%d: the image is not the model's (%v)", at, r.Sequence, err)
 				}
+				if *long || i%20 == 0 {
+					m.compare(at, got)
+				}
 			}
 		})
+	}
+}
+
+// compare mounts a moment and compares it with a disk.
+func (m *mounts) compare(at string, want []byte) {
+	m.t.Helper()
+	d := m.mount(at, "--snap-to", "any")
+	path := filepath.Join(m.dir, "copy")
+	run(m.t, "nbdcopy", uri(d.socket), path)
+	d.stop()
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+		m.t.Fatalf("%s: the mounted disk is not the model's (%v)", at, err)
 	}
 }
 
