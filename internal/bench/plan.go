@@ -89,8 +89,11 @@ func suiteCases(suite string, g *Growth) []Case {
 		}
 		return []Case{with("fio", fio(32, 0)), with("fio32", fio(32, 32)), with("nbd-flush", fio(1, 1))}
 	case "past":
-		past := func(c *Case) { c.Mode, c.Disk, c.Length = ModePast, g.Past, 2*g.Past }
-		return []Case{with("past-file", on(StoreFile, past)), with("past-redis", on(StoreRedis, past))}
+		past := func(size int64) func(*Case) {
+			return func(c *Case) { c.Mode, c.Disk, c.Length = ModePast, size, 2*size }
+		}
+		// Redis has all of the log in memory, and half as much again.
+		return []Case{with("past-file", on(StoreFile, past(g.Past))), with("past-redis", on(StoreRedis, past(min(g.Past, 512<<20))))}
 	case "idle":
 		return []Case{with("idle-1000", on(StoreRedis, func(c *Case) { c.Mode, c.Vdisks = ModeIdle, 1000 }))}
 	case "fair":
