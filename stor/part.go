@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"tlog"
 )
@@ -76,9 +77,8 @@ func (at *Layout) split(parts []Range, k int) [][]Range {
 
 // readRanges reads from a server that holds an index.
 func (v *View) readRanges(ctx context.Context, pl *place, at *Layout, index int, ranges []Range) error {
-	slow := v.demoted()
 	for slot, i := range pl.index {
-		if int(i) != index || slow[slot] {
+		if int(i) != index || v.resting(slot) {
 			continue
 		}
 		server, err := v.server(slot)
@@ -93,9 +93,29 @@ func (v *View) readRanges(ctx context.Context, pl *place, at *Layout, index int,
 			return nil
 		}
 		if ctx.Err() != nil {
-			v.demote(slot)
+			v.rest(slot)
 			break
 		}
 	}
 	return fmt.Errorf("stor: shard %d of position %d: %w", index, at.Position, ErrNoPart)
+}
+
+// restTime is how long a server that let a part wait is not asked for parts.
+const restTime = 5 * time.Second
+
+// rest has a server not asked for parts for a while.
+func (v *View) rest(slot int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.rests == nil {
+		v.rests = map[int]time.Time{}
+	}
+	v.rests[slot] = time.Now().Add(restTime)
+}
+
+func (v *View) resting(slot int) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	until, known := v.rests[slot]
+	return known && time.Now().Before(until)
 }

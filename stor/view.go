@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"tlog"
 )
@@ -41,9 +42,10 @@ type View struct {
 	pages pageCache
 
 	mu    sync.Mutex
-	gone  map[int]error // by slot: servers that could not be asked
-	order []int         // of gone, as noticed
-	slow  []bool        // by slot: asked last from now on
+	gone  map[int]error     // by slot: servers that could not be asked
+	order []int             // of gone, as noticed
+	slow  []bool            // by slot: asked last from now on
+	rests map[int]time.Time // by slot: until then not asked for parts
 }
 
 func newView(p *Pool, vdisk tlog.UUID) *View {
