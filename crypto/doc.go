@@ -14,11 +14,14 @@
 //     bytes and derives AES key, MAC key and commitment from data key, salt,
 //     vdisk and position; so the AEAD's nonce may be, and is, constant. Neither
 //     key nor nonce follows from the position alone: after a takeover the same
-//     position is sealed again with other content.
+//     position is sealed again with other content. The one exception is the key
+//     of a vdisk's index (IndexCipher), which seals its frames under random
+//     nonces: it derives from the data key by a label of its own.
 //  2. Without a key anyone can tell which shard is damaged (its digest is in
 //     the head) and whether positions follow one another (each head names the
 //     chain digest of the one before). With the key nothing is accepted that a
-//     holder of the key did not write for that very vdisk and position.
+//     holder of the key did not write for that very vdisk and position. Peeker
+//     alone authenticates nothing: who uses it has the hash of what it expects.
 //  3. A length read from outside is checked against its limit before anything
 //     is allocated for it.
 //  4. Keys do not print: every formatting of a DataKey or Keyring is redacted.

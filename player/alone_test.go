@@ -20,6 +20,7 @@ type counted struct {
 	stor.Server
 	whole, parts *atomic.Int64
 	spoil        *atomic.Bool // parts come with a bit flipped
+	stall        *atomic.Bool // parts do not come
 }
 
 func (c counted) Fill(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, buf []byte) (shard, memory []byte, err error) {
@@ -29,6 +30,10 @@ func (c counted) Fill(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, b
 
 func (c counted) Ranges(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, ranges []stor.Range) error {
 	c.parts.Add(int64(len(ranges)))
+	if c.stall.Load() {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
 	err := c.Server.(stor.Ranger).Ranges(ctx, vdisk, pos, ranges)
 	if err == nil && c.spoil.Load() {
 		b := ranges[len(ranges)-1].B
@@ -40,10 +45,10 @@ func (c counted) Ranges(ctx context.Context, vdisk tlog.UUID, pos tlog.Position,
 // watched opens the log over counted servers.
 func (s *store) watched(t *testing.T) (*player.Log, counted) {
 	t.Helper()
-	c := counted{whole: new(atomic.Int64), parts: new(atomic.Int64), spoil: new(atomic.Bool)}
+	c := counted{whole: new(atomic.Int64), parts: new(atomic.Int64), spoil: new(atomic.Bool), stall: new(atomic.Bool)}
 	var list []stor.Server
 	for _, f := range s.servers(t, true) {
-		list = append(list, counted{f, c.whole, c.parts, c.spoil})
+		list = append(list, counted{f, c.whole, c.parts, c.spoil, c.stall})
 	}
 	pool, err := stor.Open(t.Context(), stor.Config{Check: check}, list)
 	if err != nil {
@@ -148,5 +153,33 @@ func TestPartsAroundLosses(t *testing.T) {
 	ix := openIndex(t, l, "")
 	for _, seq := range []int{50, 120, len(m.after) - 1} {
 		comparePast(t, openPast(t, ix, resolve(t, l, fmt.Sprint("seq:", seq))), m.after[seq], fmt.Sprint("seq:", seq))
+	}
+}
+
+// TestPartsOfSlowServers reads by parts from servers that do not answer: each is
+// asked once and then left alone for a while, and the disk is read all the same.
+func TestPartsOfSlowServers(t *testing.T) {
+	s := newStore(t)
+	m := s.write(t, 150, 73)
+	l, c := s.watched(t)
+	past := openPast(t, openIndex(t, l, ""), resolve(t, l, "latest"))
+	c.parts.Store(0)
+	c.stall.Store(true)
+	pieces := int64(0)
+	past.Extents(0, past.Size(), func(off, n int64, data bool) bool {
+		if data {
+			b := make([]byte, min(n, 50))
+			if err := past.ReadAt(t.Context(), b, off); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(b, m.disk[off:][:len(b)]) {
+				t.Errorf("%d bytes at %d are not the disk's", len(b), off)
+			}
+			pieces++
+		}
+		return true
+	})
+	if parts := c.parts.Load(); parts == 0 || parts > int64(len(s.dirs)) || pieces < 3*int64(len(s.dirs)) {
+		t.Errorf("%d parts were asked for, of %d servers that do not answer, for %d pieces", parts, len(s.dirs), pieces)
 	}
 }

@@ -5,10 +5,14 @@
 // it was opened; it fences nothing, and a writer may go on meanwhile. These
 // invariants hold for everything that leaves the package:
 //
-//  1. A record was decrypted and authenticated under the vdisk's key, its hash
-//     fits its data, and it stands at its place in the chain of positions.
-//  2. A restore visits every link of that chain from the head of the log to
-//     the genesis, also where it needs no data.
+//  1. A record was decrypted under the vdisk's key, its hash fits its data, and it
+//     stands at its place in the chain of positions. Its position was
+//     authenticated with it; or, where it was read by itself, its hash is the one
+//     that a sealed index took from that position when it was.
+//  2. A restore without an index visits every link of that chain from the head of
+//     the log to the genesis, also where it needs no data. An index was built
+//     link by link, and its last digest is compared with the log's when it is
+//     opened; what is read by it is compared with the digests that it has.
 //  3. What was worked around (a shard that was missing, damaged or another's)
 //     is in the report; what cannot be worked around is an error of class
 //     tlog.Corrupt or tlog.Unavailable, and says where.

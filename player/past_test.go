@@ -354,3 +354,19 @@ func TestReadsEndWithClose(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestPositionsAreTheIndexed reads positions that are sound, and not those that
+// the index has: nothing of them is given out.
+func TestPositionsAreTheIndexed(t *testing.T) {
+	s := newStore(t)
+	s.write(t, 100, 81)
+	l := s.player(t)
+	past := openPast(t, openIndex(t, l, ""), resolve(t, l, "latest"))
+	past.Misindex()
+	if err := past.ReadAt(t.Context(), make([]byte, diskSize), 0); tlog.ClassOf(err) != tlog.Corrupt {
+		t.Errorf("read: %v, want one of class corrupt", err)
+	}
+	if _, err := past.Restore(t.Context(), newTarget(t, 0), player.RestoreOptions{Fresh: true}); tlog.ClassOf(err) != tlog.Corrupt {
+		t.Errorf("restore: %v, want one of class corrupt", err)
+	}
+}
