@@ -3,21 +3,15 @@ package player_test
 import (
 	"context"
 	"encoding/binary"
-	"io"
-	"log/slog"
 	"math/rand/v2"
-	"net"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"tlog"
-	"tlog/aggregate"
 	"tlog/group"
 	"tlog/player"
-	"tlog/server"
-	"tlog/stor"
 	"tlog/vdisk"
 )
 
@@ -36,32 +30,8 @@ type pair struct {
 func newPair(t testing.TB) *pair {
 	t.Helper()
 	s := newStore(t)
-	pool, err := stor.Open(t.Context(), stor.Config{Check: check}, s.servers(t, false))
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv, err := server.New(server.Config{Pool: pool, Keys: s.keys, Aggregate: aggregate.Config{MaxRecords: 100},
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(context.Background(), ln) }()
-	return &pair{s, ln.Addr().String(), sync.OnceFunc(func() {
-		if err := srv.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-		if err := pool.Close(); err != nil {
-			t.Error(err)
-		}
-	})}
+	addr, stop := s.serve(t, 100)
+	return &pair{s, addr, stop}
 }
 
 // ring acknowledges writes before the disk has them, as the NBD plugin does. With

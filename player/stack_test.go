@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -137,11 +138,22 @@ func (s *store) writeMore(t testing.TB, n int, seed uint64) *model {
 
 func (s *store) writeAs(t testing.TB, cfg client.Config, n int, seed uint64) *model {
 	t.Helper()
+	addr, stop := s.serve(t, 7)
+	cfg.Servers = []string{addr}
+	m := logOperations(t, cfg, n, seed)
+	stop()
+	return m
+}
+
+// serve runs a server on the store, with so many records an aggregation at most.
+// stop ends it, and may be called again.
+func (s *store) serve(t testing.TB, maxRecords int) (addr string, stop func()) {
+	t.Helper()
 	pool, err := stor.Open(t.Context(), stor.Config{Check: check}, s.servers(t, false))
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err := server.New(server.Config{Pool: pool, Keys: s.keys, Aggregate: aggregate.Config{MaxRecords: 7},
+	srv, err := server.New(server.Config{Pool: pool, Keys: s.keys, Aggregate: aggregate.Config{MaxRecords: maxRecords},
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		t.Fatal(err)
@@ -152,18 +164,17 @@ func (s *store) writeAs(t testing.TB, cfg client.Config, n int, seed uint64) *mo
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(context.Background(), ln) }()
-	cfg.Servers = []string{ln.Addr().String()}
-	m := logOperations(t, cfg, n, seed)
-	if err := srv.Shutdown(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
-	if err := pool.Close(); err != nil {
-		t.Error(err)
-	}
-	return m
+	return ln.Addr().String(), sync.OnceFunc(func() {
+		if err := srv.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		if err := pool.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func logOperations(t testing.TB, cfg client.Config, n int, seed uint64) *model {
