@@ -124,7 +124,9 @@ func (s *Server) wait(ctx context.Context, e *entry) error {
 	case <-e.loaded:
 		err = e.err
 	case <-ctx.Done():
-		err = context.Cause(ctx)
+	}
+	if gone := context.Cause(ctx); gone != nil {
+		err = gone // also if e is loaded: what nobody waits for any more changes no owner
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -304,16 +304,15 @@ func (sc *scope) send(c *call, slot int, q request) {
 	}
 	life := p.life
 	give := func(r reply) {
-		// An answer to a life before reaches nobody. It once did, and a plain run is
-		// to stay as it was.
-		if w.extra.on && p.life != life {
-			return
-		}
 		if w.lostOnWay(p, slot, w.swarm.answerLost) {
 			w.logf("%s did %s for %s, answer lost", s.name, q.name, p.name)
 			return
 		}
-		p.at(w.latency(p, slot), func() {
+		latency := w.latency(p, slot)
+		if p.life != life {
+			return // an answer to a life before reaches nobody
+		}
+		p.at(latency, func() {
 			w.logf("%s answers %s: %s %+v %v", s.name, p.name, q.name, r.meta.Index, r.err)
 			if errors.Is(r.err, errNoScript) && !q.eval {
 				if q.eval = true; !c.over {

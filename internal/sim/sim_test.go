@@ -48,7 +48,7 @@ func TestFound(t *testing.T) {
 	}{
 		// A client whose vdisk another one tried to take twice, and did not get, gave
 		// up for ever as if its records had been refused.
-		{"takeover that fails twice", 795261600282, sim.RunPlain},
+		{"takeover that fails twice", 795916196095, sim.Run},
 		// A store that was wiped between its promise and the reading of its metas
 		// voted as if it had never held anything.
 		{"wiped while it votes", 795263455049, sim.RunPlain},
@@ -75,6 +75,9 @@ func TestFound(t *testing.T) {
 		// The simulation's own: passes over a log of thousands of positions, every few
 		// seconds, were more events than a run might have.
 		{"a long log, looked at often", 795900473223, sim.Run},
+		// The simulation's own: answers to a server's life before reached the one after,
+		// where a takeover for a client that was long gone went on.
+		{"a takeover of a life before", 795911028490, sim.Run},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if r := c.run(c.seed, nil); r.Err != nil {
