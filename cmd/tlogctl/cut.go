@@ -46,7 +46,7 @@ func (t *tool) withGroup(c *cobra.Command) *cobra.Command {
 		if !cmd.Flags().Changed("group") {
 			return one(cmd, a)
 		}
-		for _, other := range []string{"force", "fresh", "dry-run", "best-effort", "no-index"} {
+		for _, other := range []string{"force", "fresh", "dry-run", "best-effort", "no-index", "state"} {
 			if f.Changed(other) {
 				return storage.Usage(fmt.Errorf("restore: --%s does not go with --group", other))
 			}

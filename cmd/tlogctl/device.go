@@ -15,14 +15,19 @@ import (
 )
 
 // device is a block device that a disk is written to. It holds what it held
-// before until it is overwritten, so a restore of it begins anew each time.
+// before until it is overwritten, and between two restores anybody may write to
+// it: a restore goes on with it only where the operator named a file for the
+// state, and what was written is still there.
 type device struct {
 	f    *os.File
 	size int64
+	saver
+	begun bool // a restore to it
 }
 
-// openDevice opens a block device that nobody has mounted or put to use.
-func openDevice(path string, disk uint64, force bool) (*device, error) {
+// openDevice opens a block device that nobody has mounted or put to use. state is
+// the file that says how far a restore to it came; "": none does.
+func openDevice(path string, disk uint64, o restoreOptions) (*device, error) {
 	if err := refuseLoop(path); err != nil {
 		return nil, err
 	}
@@ -40,13 +45,39 @@ func openDevice(path string, disk uint64, force bool) (*device, error) {
 	case err != nil:
 	case uint64(d.size) < disk:
 		err = tooSmall(path, d.size, int64(disk))
-	case !force:
+	case !o.force && !o.dryRun:
 		err = fmt.Errorf("%s is a block device of %s: --force overwrites what is on it", path, bytesText(uint64(d.size)))
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	if err := d.resume(o); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	return d, nil
+}
+
+// resume reads how far a restore came, if that is to be known and still holds.
+func (d *device) resume(o restoreOptions) error {
+	d.saver = saver{target: d.f, note: o.state}
+	if o.state == "" || o.dryRun {
+		return nil
+	}
+	if o.fresh {
+		return d.forget()
+	}
+	state, err := readState(o.state)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w; --fresh begins anew", err)
+	}
+	if err := d.marks.check(d.f, state.Marks); err != nil {
+		return fmt.Errorf("%s is not as the restore that %s is of left it (%w): another device, or used meanwhile; --fresh begins anew", d.f.Name(), o.state, err)
+	}
+	d.state = state
+	return nil
 }
 
 func tooSmall(name string, size, disk int64) error {
@@ -67,7 +98,10 @@ func refuseLoop(path string) error {
 }
 
 // WriteAt writes to the device.
-func (d *device) WriteAt(b []byte, off int64) (int, error) { return d.f.WriteAt(b, off) }
+func (d *device) WriteAt(b []byte, off int64) (int, error) {
+	d.marks.add(b, off)
+	return d.f.WriteAt(b, off)
+}
 
 // zeroUnit is a multiple of the blocks of every device, in bytes.
 const zeroUnit = 64 << 10
@@ -111,19 +145,43 @@ func (d *device) writeZeroes(from, to int64) error {
 	return nil
 }
 
-func (d *device) unfinished() bool { return false }
+func (d *device) unfinished() bool { return d.state != nil }
 
 func (d *device) write(ctx context.Context, src *source, o player.RestoreOptions) (*player.Report, error) {
 	if src.size() > d.size {
 		return nil, tooSmall(d.f.Name(), d.size, src.size())
 	}
-	r, err := src.restore(ctx, d, o)
-	if err != nil {
-		err = fmt.Errorf("%w; %s is written to in part", err, d.f.Name())
+	if d.note != "" {
+		if err := d.begin(ctx, src, d.f.Name(), &o, d.empty); err != nil {
+			return nil, err
+		}
 	}
-	return r, err
+	d.begun = true
+	r, err := src.restore(ctx, d, o)
+	return r, errors.Join(err, d.saved())
 }
 
-func (d *device) finish(context.Context, *player.Report) error { return d.f.Sync() }
+// empty forgets what was restored.
+func (d *device) empty() error {
+	d.marks = marks{}
+	return d.forget()
+}
 
-func (d *device) leave(err error) error { return errors.Join(err, d.f.Close()) }
+func (d *device) finish(context.Context, *player.Report) error {
+	err := d.f.Sync()
+	if err == nil && d.note != "" {
+		err = d.forget()
+	}
+	return err
+}
+
+func (d *device) leave(err error) error {
+	switch {
+	case err == nil:
+	case d.state != nil:
+		err = fmt.Errorf("%w; %s is written to in part: the same command with --at seq:%d goes on, --fresh begins anew", err, d.f.Name(), d.state.Sequence)
+	case d.begun:
+		err = fmt.Errorf("%w; %s is written to in part", err, d.f.Name())
+	}
+	return errors.Join(err, d.f.Close())
+}

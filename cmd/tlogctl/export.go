@@ -123,7 +123,7 @@ type mounted struct {
 
 // mountMoment starts the tlognbd beside this program, and waits until it serves.
 func mountMoment(ctx context.Context, o exportOptions, given *pflag.FlagSet) (_ *mounted, err error) {
-	self, err := os.Executable()
+	nbd, err := beside("tlognbd")
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func mountMoment(ctx context.Context, o exportOptions, given *pflag.FlagSet) (_ 
 	}
 	m.socket = filepath.Join(m.dir, "s")
 	args := append([]string{"mount", string(o.vdisk), "--at", o.at, "--snap-to", o.snap, "--listen", "unix:" + m.socket}, storageArgs(given)...)
-	m.cmd = exec.CommandContext(ctx, filepath.Join(filepath.Dir(self), "tlognbd"), args...)
+	m.cmd = exec.CommandContext(ctx, nbd, args...)
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	m.cmd.Stderr = &m.errs
 	out, err := m.cmd.StdoutPipe()

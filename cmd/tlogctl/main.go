@@ -59,7 +59,7 @@ func command() *cobra.Command {
 	t.indexes.Register(root.PersistentFlags())
 	root.PersistentFlags().BoolVar(&t.json, "json", false, "one JSON object a line on standard output")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return storage.Usage(err) })
-	root.AddCommand(t.withGroup(t.restoreCommand()), t.rollbackCommand(), t.lsCommand(), t.infoCommand(), t.pointsCommand(), t.diffCommand(), t.indexCommand(), t.dumpCommand())
+	root.AddCommand(t.withGroup(t.restoreCommand()), t.mountCommand(), t.rollbackCommand(), t.lsCommand(), t.infoCommand(), t.pointsCommand(), t.diffCommand(), t.indexCommand(), t.dumpCommand())
 	root.AddCommand(t.importCommand(), t.exportCommand(), t.copyCommand(), t.promoteCommand(), t.bookmarkCommand())
 	root.AddCommand(t.verifyCommand(), t.scrubCommand(), t.repairCommand(), t.storesCommand(), t.keyCommand(), t.benchCommand(), t.benchLoadCommand())
 	checkArgs(root)

@@ -23,6 +23,7 @@ type restoreOptions struct {
 	noIndex    bool
 	force      bool
 	fresh      bool
+	state      string
 	dryRun     bool
 	bestEffort bool
 }
@@ -41,6 +42,9 @@ func (t *tool) restoreCommand() *cobra.Command {
 			"--to NBD-URI  nbd://… or nbd+unix://…, by nbdcopy, from a copy in the directory for temporary\n" +
 			"              files (TMPDIR), which takes as much room as the disk has data.\n" +
 			"--to -        standard output, from the first byte to the last.\n\n" +
+			"With --state FILE a restore to a device or an NBD target that was interrupted goes on, too, when\n" +
+			"the same command is given again: FILE says how far it came. Beside it, as .FILE.restore, is then\n" +
+			"the copy that nbdcopy writes. Both are gone when the disk is whole.\n\n" +
 			"With an index (--index) that covers at least half of the log only the positions that the moment\n" +
 			"needs are read, else the log from its end as far back as bytes are missing.",
 		Args: cobra.ExactArgs(1),
@@ -55,6 +59,7 @@ func (t *tool) restoreCommand() *cobra.Command {
 	f.BoolVar(&o.noIndex, "no-index", false, "keep no index, and use none that there is")
 	f.BoolVar(&o.force, "force", false, "replace an existing file, overwrite a device")
 	f.BoolVar(&o.fresh, "fresh", false, "do not go on with an interrupted restore")
+	f.StringVar(&o.state, "state", "", "keep in this file how far a restore to a device or an NBD target is, and go on with one that was interrupted")
 	f.BoolVar(&o.dryRun, "dry-run", false, "tell what would be read and written, and write nothing")
 	f.BoolVar(&o.bestEffort, "best-effort", false, "go around positions that cannot be read, and tell what is missing (exit code 4)")
 	return c
@@ -128,13 +133,14 @@ type sink interface {
 
 // openSink finds out what --to is, and refuses what must not be overwritten.
 func (t *tool) openSink(ctx context.Context, l *player.Log, o restoreOptions, out io.Writer) (sink, error) {
+	nbd := strings.HasPrefix(o.to, "nbd://") || strings.HasPrefix(o.to, "nbd+unix://")
 	switch {
 	case o.dryRun && o.to == "":
 		return nowhere{}, nil
-	case o.to == "-":
+	case nbd:
+		return newNBDSink(ctx, l, o)
+	case o.to == "-" && o.state == "":
 		return newStream(out)
-	case strings.HasPrefix(o.to, "nbd://"), strings.HasPrefix(o.to, "nbd+unix://"):
-		return newNBDSink(ctx, l, o.to)
 	case strings.Contains(o.to, "://"):
 		return nil, storage.Usage(fmt.Errorf("restore: to %s: want a file, a block device, nbd://…, nbd+unix://… or -", o.to))
 	}
@@ -143,7 +149,10 @@ func (t *tool) openSink(ctx context.Context, l *player.Log, o restoreOptions, ou
 	}
 	st, err := os.Stat(o.to)
 	if err == nil && st.Mode()&os.ModeDevice != 0 && st.Mode()&os.ModeCharDevice == 0 {
-		return openDevice(o.to, l.Info().DiskSize, o.force || o.dryRun)
+		return openDevice(o.to, l.Info().DiskSize, o)
+	}
+	if o.state != "" {
+		return nil, storage.Usage(errors.New("restore: --state is for devices and NBD targets: a file has its state beside it, and a stream cannot go on"))
 	}
 	if o.dryRun {
 		return nowhere{}, checkImage(o.to, o.force)

@@ -12,16 +12,18 @@ import (
 	"tlog/player"
 )
 
-// restoreState says of which moment an image in the making is, and how far it is.
+// restoreState says of which moment what is in a target is, and how far it is.
 type restoreState struct {
 	Vdisk    string `json:"vdisk_uuid"`
 	Sequence uint64 `json:"sequence"`
 	Position uint64 `json:"position"`
 	Digest   string `json:"digest"` // chain digest of the position: the log up to it
 	DiskSize int64  `json:"disk_size_bytes"`
-	// Floor is the lowest position all of whose data is, durably, in the image, and
+	// Floor is the lowest position all of whose data is, durably, in the target, and
 	// so is that of every position above it.
 	Floor uint64 `json:"floor"`
+	// Marks are some of what was written to a target that others can write to.
+	Marks []mark `json:"marks,omitempty"`
 }
 
 func stateOf(ctx context.Context, src *source) (*restoreState, error) {
@@ -35,9 +37,7 @@ func stateOf(ctx context.Context, src *source) (*restoreState, error) {
 
 // same reports whether the states are of the same moment of the same log.
 func (s *restoreState) same(other *restoreState) bool {
-	a, b := *s, *other
-	a.Floor, b.Floor = 0, 0
-	return a == b
+	return s.Vdisk == other.Vdisk && s.Sequence == other.Sequence && s.Position == other.Position && s.Digest == other.Digest && s.DiskSize == other.DiskSize
 }
 
 // readState reads what write wrote. Of an image without a state nothing counts.

@@ -147,13 +147,19 @@ func spool(ctx context.Context, src *source, o player.RestoreOptions) (*os.File,
 
 // nbdSink is a disk that another program serves. nbdcopy, of libnbd, writes it:
 // several requests at a time, and zeroes as such.
+//
+// What it writes is first restored to a file: one without a name, or, where the
+// operator named a file for the state, an image beside that, which is kept until
+// the target has it all.
 type nbdSink struct {
-	uri  string
-	size int64
+	uri   string
+	size  int64
+	image *imageFile // nil: one without a name
 }
 
 // newNBDSink looks at the target, by nbdinfo of libnbd.
-func newNBDSink(ctx context.Context, l *player.Log, uri string) (*nbdSink, error) {
+func newNBDSink(ctx context.Context, l *player.Log, o restoreOptions) (*nbdSink, error) {
+	uri := o.to
 	text, err := nbdinfo(ctx, uri)
 	if err != nil {
 		return nil, err
@@ -172,7 +178,10 @@ func newNBDSink(ctx context.Context, l *player.Log, uri string) (*nbdSink, error
 	if uint64(n.size) < l.Info().DiskSize {
 		return nil, tooSmall(uri, n.size, int64(l.Info().DiskSize))
 	}
-	return n, nil
+	if o.state != "" && !o.dryRun {
+		n.image, err = createImage(o.state, false, o.fresh)
+	}
+	return n, err
 }
 
 func nbdinfo(ctx context.Context, args ...string) (string, error) {
@@ -185,20 +194,37 @@ func nbdinfo(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSpace(out.String()), nil
 }
 
-func (n *nbdSink) unfinished() bool { return false }
+func (n *nbdSink) unfinished() bool { return n.image != nil && n.image.unfinished() }
 
 func (n *nbdSink) write(ctx context.Context, src *source, o player.RestoreOptions) (*player.Report, error) {
 	if src.size() > n.size {
 		return nil, tooSmall(n.uri, n.size, src.size())
 	}
-	f, r, err := spool(ctx, src, o)
+	f, r, err := n.restore(ctx, src, o)
 	if err != nil {
 		return nil, err
 	}
 	if r.DiskSize > uint64(n.size) {
-		return nil, errors.Join(tooSmall(n.uri, n.size, int64(r.DiskSize)), f.Close())
+		err = tooSmall(n.uri, n.size, int64(r.DiskSize))
+	} else {
+		err = n.copy(ctx, f)
 	}
-	return r, errors.Join(n.copy(ctx, f), f.Close())
+	if n.image == nil {
+		err = errors.Join(err, f.Close())
+	}
+	return r, err
+}
+
+// restore makes the file that is copied.
+func (n *nbdSink) restore(ctx context.Context, src *source, o player.RestoreOptions) (*os.File, *player.Report, error) {
+	if n.image == nil {
+		return spool(ctx, src, o)
+	}
+	r, err := n.image.write(ctx, src, o)
+	if err == nil {
+		err = n.image.f.Truncate(int64(r.DiskSize))
+	}
+	return n.image.f, r, err
 }
 
 func (n *nbdSink) copy(ctx context.Context, f *os.File) error {
@@ -212,4 +238,13 @@ func (n *nbdSink) copy(ctx context.Context, f *os.File) error {
 
 func (n *nbdSink) finish(context.Context, *player.Report) error { return nil }
 
-func (n *nbdSink) leave(err error) error { return err }
+// leave keeps the image of a restore that can go on.
+func (n *nbdSink) leave(err error) error {
+	if n.image == nil {
+		return err
+	}
+	if err == nil {
+		err = n.image.empty()
+	}
+	return n.image.leave(err)
+}

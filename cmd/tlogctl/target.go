@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tlog"
 	"tlog/player"
 )
 
@@ -58,9 +57,8 @@ func (s sparse) Zero(int64, int64) error { return nil }
 // interrupted, by whatever, goes on from there.
 type imageFile struct {
 	sparse
+	saver
 	path      string
-	state     *restoreState   // of what is in the file; nil: of nothing
-	saving    chan savedState // nil: nothing is
 	published bool
 }
 
@@ -98,7 +96,7 @@ func createImage(path string, force, fresh bool) (*imageFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &imageFile{sparse: sparse{f}, path: path}
+	i := &imageFile{sparse: sparse{f}, saver: saver{target: f, note: statePath(path)}, path: path}
 	if err := i.lock(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -128,86 +126,23 @@ func (i *imageFile) lock() error {
 	return nil
 }
 
-// empty forgets what is in the file. The state goes first: it must not outlive
-// what it is of.
+// empty forgets what is in the file, after the state that says so.
 func (i *imageFile) empty() error {
-	i.state = nil
-	err := remove(statePath(i.path))
-	if err == nil {
-		err = syncParent(i.path)
+	if err := i.forget(); err != nil {
+		return err
 	}
-	if err == nil {
-		err = i.f.Truncate(0)
-	}
-	return err
+	return i.f.Truncate(0)
 }
 
 func (i *imageFile) unfinished() bool { return i.state != nil }
 
 func (i *imageFile) write(ctx context.Context, src *source, o player.RestoreOptions) (*player.Report, error) {
-	now, err := stateOf(ctx, src)
-	if err != nil {
+	if err := i.begin(ctx, src, i.path, &o, i.empty); err != nil {
 		return nil, err
 	}
-	if i.state != nil && !i.state.same(now) {
-		fmt.Fprintf(os.Stderr, "tlogctl: the interrupted restore to %s was of another moment (seq:%d): beginning anew\n", i.path, i.state.Sequence)
-		if err := i.empty(); err != nil {
-			return nil, err
-		}
-	}
 	o.Fresh = true
-	if i.state != nil {
-		o.Below = tlog.Position(i.state.Floor)
-		fmt.Fprintf(os.Stderr, "tlogctl: going on with the restore that was interrupted, below position %d\n", o.Below)
-	}
-	o.Save = func(floor tlog.Position) error { return i.save(*now, floor) }
 	report, err := src.restore(ctx, i, o)
 	return report, i.full(errors.Join(err, i.saved()), src)
-}
-
-// save makes what is in the file durable, and then the state that says so, while
-// the restore goes on.
-func (i *imageFile) save(s restoreState, floor tlog.Position) error {
-	if err := i.saved(); err != nil {
-		return err
-	}
-	s.Floor = uint64(floor)
-	done := make(chan savedState, 1)
-	i.saving = done
-	go func() {
-		err := datasync(i.f)
-		if err == nil {
-			err = s.write(statePath(i.path))
-		}
-		done <- savedState{&s, err}
-	}()
-	return nil
-}
-
-type savedState struct {
-	state *restoreState
-	err   error
-}
-
-// saved waits until nothing is being saved.
-func (i *imageFile) saved() error {
-	if i.saving == nil {
-		return nil
-	}
-	done := <-i.saving
-	i.saving = nil
-	if done.err == nil {
-		i.state = done.state
-	}
-	return done.err
-}
-
-func datasync(f *os.File) error {
-	for {
-		if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {
-			return err
-		}
-	}
 }
 
 // full says how much room is lacking, if that is what err is.

@@ -337,7 +337,7 @@ func (m *member) checkMount(at time.Time, snap player.Snap, cut *player.Cut, a, 
 	args := append([]string{"mount", "--group", groupName, "--at", at.UTC().Format(time.RFC3339Nano), "--snap-to", snapName[snap],
 		"--sockets", sockets, "--cow", filepath.Join(dir, "cow"), "--index", filepath.Join(dir, "index")}, m.pool.flags...)
 	for round := range uint64(2) {
-		p := start(t, bin(t, "tlognbd"), args...)
+		p := start(t, bin(t, []string{"tlognbd", "tlogctl"}[round]), args...)
 		for i, side := range []*past{a, b} {
 			socket := filepath.Join(sockets, fmt.Sprintf("group-%c.sock", 'a'+i))
 			eventually(t, "the moment is served", func() error {
