@@ -63,6 +63,11 @@ func (d *device) resume(o restoreOptions) error {
 	if o.state == "" || o.dryRun {
 		return nil
 	}
+	// The kernel tells the next one who syncs of writes that failed after the last
+	// sync. They were behind the floor, and are made again.
+	if err := datasync(d.f); err != nil {
+		fmt.Fprintf(os.Stderr, "tlogctl: %s had not taken all of what was written to it before: %v\n", d.f.Name(), err)
+	}
 	if o.fresh {
 		return d.forget()
 	}

@@ -17,6 +17,12 @@ func nbdTarget(t testing.TB, size string) (socket string) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "s")
 	start(t, "nbdkit", "-f", "-U", socket, "memory", size)
+	awaitSocket(t, socket)
+	return socket
+}
+
+func awaitSocket(t testing.TB, socket string) {
+	t.Helper()
 	eventually(t, "nbdkit serves", func() error {
 		c, err := net.Dial("unix", socket)
 		if err == nil {
@@ -24,7 +30,6 @@ func nbdTarget(t testing.TB, size string) (socket string) {
 		}
 		return err
 	})
-	return socket
 }
 
 // TestRestoreTargets restores to a disk that another program serves, to one that
@@ -65,7 +70,13 @@ func TestRestoreTargets(t *testing.T) {
 // loop is a block device; it needs root.
 func loop(t testing.TB, size int64) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "device")
+	return loopIn(t, t.TempDir(), size)
+}
+
+// loopIn is one whose file is in dir.
+func loopIn(t testing.TB, dir string, size int64) string {
+	t.Helper()
+	file := filepath.Join(dir, "device")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -145,6 +156,56 @@ func TestRestoreDiskFull(t *testing.T) {
 	equal(t, image, m.image)
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 1 {
+		t.Errorf("left is %v (%v)", left, err)
+	}
+	s.deviceGoesOn(t, m)
+	s.targetGoesOn(t, m)
+}
+
+// deviceGoesOn restores to a device that cannot hold all of the disk at first.
+func (s *stack) deviceGoesOn(t *testing.T, m moment) {
+	dir, state := t.TempDir(), filepath.Join(t.TempDir(), "state")
+	run(t, "mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", dir)
+	t.Cleanup(func() { run(t, "umount", dir) })
+	device := loopIn(t, dir, diskSize)
+	args := []string{"restore", vdisk, "--at", m.seq, "--to", device, "--force", "--state", state}
+	if out, code := s.ctl(args...); code != 1 || !strings.Contains(out, "the same command with --at "+m.seq+" goes on") {
+		t.Errorf("restore to a device that fails half-way: exit code %d\n%s", code, out)
+	}
+	run(t, "mount", "-o", "remount,size=300m", dir)
+	if out := s.mustCtl(args...); !strings.Contains(out, "going on with the restore") {
+		t.Errorf("the restore to a device did not go on:\n%s", out)
+	}
+	equal(t, device, m.image)
+	if _, err := os.Stat(state); err == nil {
+		t.Error("the state of a restore that is whole is left")
+	}
+}
+
+// targetGoesOn restores to an NBD target that refuses writes at first.
+func (s *stack) targetGoesOn(t *testing.T, m moment) {
+	dir := t.TempDir()
+	refuses, socket := filepath.Join(dir, "refuses"), filepath.Join(dir, "s")
+	if err := os.WriteFile(refuses, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, "nbdkit", "-f", "-U", socket, "--filter=error", "memory", fmt.Sprint(diskSize), "error-pwrite-rate=100%", "error-file="+refuses)
+	awaitSocket(t, socket)
+	states := t.TempDir()
+	args := []string{"restore", vdisk, "--at", m.seq, "--to", uri(socket), "--state", filepath.Join(states, "state")}
+	if out, code := s.ctl(args...); code != 1 || !strings.Contains(out, "goes on with it") {
+		t.Errorf("restore to a target that refuses: exit code %d\n%s", code, out)
+	}
+	if err := os.Remove(refuses); err != nil {
+		t.Fatal(err)
+	}
+	if out := s.mustCtl(args...); !strings.Contains(out, "going on with the restore") {
+		t.Errorf("the restore to a target did not go on:\n%s", out)
+	}
+	image := filepath.Join(dir, "copied.img")
+	run(t, "nbdcopy", uri(socket), image)
+	equal(t, image, m.image)
+	if left, err := os.ReadDir(states); err != nil || len(left) != 0 {
 		t.Errorf("left is %v (%v)", left, err)
 	}
 }
