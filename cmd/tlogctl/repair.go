@@ -106,6 +106,7 @@ func (p *pass) run(ctx context.Context, args []string, out io.Writer) error {
 }
 
 func (p *pass) open(ctx context.Context) (*storage.Opened, error) {
+	p.storage.EveryFrame = true
 	if p.dryRun {
 		return p.storage.OpenReader(ctx, p.log, false)
 	}

@@ -29,6 +29,7 @@ func (t *tool) verifyCommand() *cobra.Command {
 }
 
 func (t *tool) verify(ctx context.Context, vdisk tlog.VdiskID, out io.Writer) error {
+	t.storage.EveryFrame = true
 	l, closing, err := t.open(ctx, vdisk, false)
 	if err != nil {
 		return err

@@ -194,12 +194,25 @@ func (w *world) reconcile(unanswered []call) {
 	for i := 0; ; i++ {
 		if reflect.DeepEqual(got, want) {
 			w.model = want
+			w.compareScan()
 			return
 		}
 		if i == len(unanswered) {
 			w.Fatalf("after reopening the server holds\n%+v\nwhich is not what was answered, with any prefix of %d unanswered:\n%+v", got, len(unanswered), w.model)
 		}
 		want.do(unanswered[i])
+	}
+}
+
+// compareScan compares what the server holds, which came from contents files
+// too, with every frame, and contents files with their segments.
+func (w *world) compareScan() {
+	r, err := open("scan", w.dir, Options{ReadOnly: true, EveryFrame: true})
+	if err != nil {
+		w.Fatalf("%v", err)
+	}
+	if r.damage != nil || !reflect.DeepEqual(r.index, w.s.index) {
+		w.Fatalf("looking at every frame finds %v, and\n%+v\ninstead of\n%+v", r.damage, r.index, w.s.index)
 	}
 }
 

@@ -25,6 +25,12 @@ type Options struct {
 	// prune. 0: 64 MiB; at least 64 KiB.
 	SegmentBytes int64
 
+	// EveryFrame looks at every frame of every segment, and believes no contents
+	// file: what is damaged is known from the start, which takes as long as the
+	// log is. Contents files that say something else than the frames are damage
+	// then, too.
+	EveryFrame bool
+
 	// Logger hears about damage, failure and what recovery cut; nil: nobody.
 	Logger *slog.Logger
 }
@@ -45,7 +51,8 @@ type Server struct {
 	queue    *queue // nil: read only
 	log      *log   // owned by the committer
 	wg       sync.WaitGroup
-	reads    chan struct{} // bounds the goroutines that read
+	listing  sync.WaitGroup // of what writes contents files
+	reads    chan struct{}  // bounds the goroutines that read
 	segments segments
 
 	scanning sync.Mutex // held while scan runs again; read only
@@ -87,6 +94,7 @@ func open(name string, dir fsys, opt Options) (*Server, error) {
 		defer s.mu.Unlock()
 		return s.index.apply(&f.header, data, f.at)
 	})
+	s.scan.every, s.scan.drafts = opt.EveryFrame, !opt.ReadOnly
 	if s.readOnly {
 		return s, s.refresh()
 	}
@@ -117,6 +125,10 @@ func (s *Server) startWriting(limit int64) error {
 		if s.log.cut > 0 {
 			s.logger.Info("cut a torn write that nobody was answered about", "segment", s.log.segment, "offset", s.log.end)
 		}
+	}
+	if s.log != nil {
+		backlog := s.scan.sealed
+		s.listing.Go(func() { s.writeContents(backlog) })
 	}
 	s.scan = nil
 	s.queue = newQueue()
@@ -199,6 +211,10 @@ func (s *Server) Close() error {
 	s.queue.close(s.errClosed())
 	s.wg.Wait()
 	err := s.leave()
+	if s.log != nil {
+		close(s.log.sealed)
+		s.listing.Wait()
+	}
 	if cerr := s.unlock.Close(); err == nil {
 		err = cerr
 	}

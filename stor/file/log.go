@@ -36,7 +36,9 @@ type log struct {
 	cut     int64 // bytes that recovery zeroed
 	marked  bool  // the last frame says that all before it is durable
 
-	stage stage // of the batch
+	stage  stage       // of the batch
+	draft  *draft      // of the active segment
+	sealed chan *draft // of those before it, to be written by somebody else
 }
 
 // errFull says that there is no space; nothing was changed.
@@ -105,9 +107,23 @@ func (l *log) roll(n int64) error {
 		return err
 	}
 	l.close()
+	l.seal(&h)
 	l.segment, l.seed = h.number, seedOf(l.store, h.number)
 	l.f, l.end, l.size = f, segmentHeaderSize, size
 	return nil
+}
+
+// seal hands over the draft of the segment in front of h, and begins another.
+// Nobody waits for a contents file: if the writing of them is behind, the next
+// one to open the directory for writing makes this one.
+func (l *log) seal(h *segmentHeader) {
+	if l.draft != nil {
+		select {
+		case l.sealed <- l.draft:
+		default:
+		}
+	}
+	l.draft = newDraft(h)
 }
 
 // prepare makes a segment under a passing name.
@@ -147,6 +163,7 @@ func (l *log) write(frames []frame) error {
 		if err := l.stage.frame(f, l.seed); err != nil {
 			return err
 		}
+		l.draft.add(&f.header, f.at)
 		l.end += f.header.span()
 		l.next++
 	}

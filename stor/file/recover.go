@@ -18,8 +18,12 @@ import (
 // is behind them is zeroed, durably, before anything is written there: a stale
 // frame must never follow a new one.
 func recoverLog(dir fsys, s *scan, limit int64) (*log, error) {
-	l := &log{fs: dir, limit: limit, store: s.store, segment: s.segment, end: s.off, next: s.next, durable: s.proven}
+	l := &log{fs: dir, limit: limit, store: s.store, segment: s.segment, end: s.off, next: s.next, durable: s.proven,
+		draft: s.draft, sealed: make(chan *draft, sealedKept)}
 	if err := dir.remove(newSegment); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err := removeContents(dir, l.segment); err != nil {
 		return nil, err
 	}
 	if l.segment == 0 {

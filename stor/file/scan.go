@@ -50,6 +50,11 @@ type scan struct {
 	// apply takes a frame, with its data if it is an init frame.
 	apply func(f *found, data []byte) error
 
+	every  bool     // look at every frame, and believe no contents file
+	drafts bool     // are kept: by a writer, which will write them
+	draft  *draft   // of the current segment
+	sealed []*draft // of segments without a contents file to believe
+
 	store    tlog.UUID
 	segment  uint64  // that the scan stands in; 0: none yet
 	off      int64   // where the next frame begins
@@ -96,7 +101,7 @@ func (s *scan) run() error {
 		if i+1 < len(headers) {
 			after = &headers[i+1]
 		}
-		if err := s.scanSegment(after); err != nil {
+		if err := s.scanSegment(&h, after); err != nil {
 			return err
 		}
 	}
@@ -182,15 +187,22 @@ func (s *scan) enter(h segmentHeader) {
 	s.segment, s.off = h.number, segmentHeaderSize
 	s.next = max(s.next, h.first)
 	s.prove(s.next - 1)
+	s.finish(&h)
 }
 
-// scanSegment reads the current segment to its end; after is the one behind it.
-func (s *scan) scanSegment(after *segmentHeader) error {
+// scanSegment reads the current segment, h, to its end; after is the one behind it.
+func (s *scan) scanSegment(h, after *segmentHeader) error {
 	f, err := s.fs.open(segmentName(s.segment), false)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	if listed, err := s.byContents(f, h, after); listed || err != nil {
+		return err
+	}
+	if s.off == segmentHeaderSize && (s.drafts || s.every) {
+		s.draft = newDraft(h)
+	}
 	r := &frameReader{window: window{f: f}, number: s.segment, seed: seedOf(s.store, s.segment)}
 	for {
 		if after != nil && after.first != 0 && s.next >= after.first {
@@ -271,6 +283,9 @@ func (s *scan) take(f *found) {
 	}
 	if err := s.apply(f, data); err != nil {
 		s.damaged("%w", err)
+	}
+	if s.draft != nil {
+		s.draft.add(&f.header, f.at)
 	}
 }
 

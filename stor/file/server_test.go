@@ -218,7 +218,7 @@ func TestReadableAroundDamage(t *testing.T) {
 	}
 }
 
-func storeOf(t *testing.T, dir *crashFS) tlog.UUID {
+func storeOf(t testing.TB, dir *crashFS) tlog.UUID {
 	t.Helper()
 	h, err := readSegmentHeader(dir, 1)
 	if err != nil {

@@ -30,18 +30,25 @@ const unreadable = 4096
 // are valid until the next call.
 func (w *window) at(off int64, n int) []byte {
 	if off < w.off || off+int64(n) > w.off+int64(len(w.buf)) {
-		w.fill(off)
+		w.fill(off, n)
 	}
 	b := w.buf[off-w.off:]
 	return b[:min(n, len(b))]
 }
 
-func (w *window) fill(off int64) {
+// fill reads at off at least n bytes. Who goes on where the buffer ends will want
+// what is behind it; who jumps over more than would be read, from one large
+// frame to the next, is given no more pages than n bytes are in.
+func (w *window) fill(off int64, n int) {
 	if cap(w.buf) < windowSize {
 		w.buf = make([]byte, windowSize)
 	}
+	size := windowSize
+	if behind := w.off + int64(len(w.buf)); off < w.off || off > behind+windowSize {
+		size = min(size, int((off+int64(n)+unreadable-1)&^(unreadable-1)-off))
+	}
 	w.off = off
-	w.buf = w.buf[:windowSize]
+	w.buf = w.buf[:size]
 	n, err := w.f.ReadAt(w.buf, off)
 	if err != nil && !errors.Is(err, io.EOF) {
 		n = w.salvage()
@@ -51,8 +58,8 @@ func (w *window) fill(off int64) {
 
 // salvage reads block by block what one read did not give.
 func (w *window) salvage() int {
-	for i := 0; i < windowSize; i += unreadable {
-		b := w.buf[i : i+unreadable]
+	for i := 0; i < len(w.buf); i += unreadable {
+		b := w.buf[i:min(i+unreadable, len(w.buf))]
 		n, err := w.f.ReadAt(b, w.off+int64(i))
 		switch {
 		case errors.Is(err, io.EOF):
@@ -62,7 +69,7 @@ func (w *window) salvage() int {
 			w.bad++
 		}
 	}
-	return windowSize
+	return len(w.buf)
 }
 
 // forget makes the next read go to the file again.

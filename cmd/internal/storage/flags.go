@@ -31,6 +31,10 @@ type Flags struct {
 	KeyFile          string
 	RedisUsername    string
 	RedisPassword    string // path of a file that holds it
+
+	// EveryFrame has directories opened by looking at every frame. It is not a
+	// flag: the tools that look for damage set it.
+	EveryFrame bool
 }
 
 // Defaults of a new pool.

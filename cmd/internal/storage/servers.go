@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"tlog/stor"
 	"tlog/stor/discard"
@@ -51,7 +52,7 @@ func (f *Flags) fileServers(log *slog.Logger, write bool) ([]stor.Server, error)
 		return nil, err
 	}
 	slices.Sort(dirs)
-	list, err := openDirs(dirs, file.Options{ReadOnly: !write, Logger: log})
+	list, err := openDirs(dirs, file.Options{ReadOnly: !write, EveryFrame: f.EveryFrame, Logger: log})
 	if err != nil {
 		return nil, err
 	}
@@ -82,14 +83,24 @@ func (f *Flags) fileServers(log *slog.Logger, write bool) ([]stor.Server, error)
 	return list, nil
 }
 
+// openDirs opens directories beside one another: most of it is waiting for disks.
 func openDirs(dirs []string, opt file.Options) ([]stor.Server, error) {
+	opened, errs := make([]*file.Server, len(dirs)), make([]error, len(dirs))
+	var all sync.WaitGroup
+	for i, dir := range dirs {
+		all.Go(func() { opened[i], errs[i] = file.Open(dir, opt) })
+	}
+	all.Wait()
 	var list []stor.Server
-	for _, dir := range dirs {
-		s, err := file.Open(dir, opt)
-		if err != nil {
+	for i, s := range opened {
+		if errs[i] == nil {
+			list = append(list, s)
+		}
+	}
+	for _, err := range errs {
+		if err != nil { // one says enough: the others mostly say the same
 			return nil, errors.Join(err, closeAll(list))
 		}
-		list = append(list, s)
 	}
 	return list, nil
 }
