@@ -197,8 +197,9 @@ func staleContents(dir *crashFS, number uint64) []byte {
 // rotIn damages the header of the n-th frame of a kind in a segment.
 func rotIn(t testing.TB, dir *crashFS, number uint64, kind byte, n int) {
 	t.Helper()
-	i := dir.names[segmentName(number)]
+	i := *dir.names[segmentName(number)]
 	i.data = bytes.Clone(i.data)
+	dir.names[segmentName(number)] = &i
 	for off := segmentHeaderSize; off+frameHeaderSize <= len(i.data); off += frameAlign {
 		var h header
 		if h.decode(i.data[off:], seedOf(storeOf(t, dir), number)) && h.kind == kind {
@@ -242,19 +243,19 @@ func TestSegmentDamaged(t *testing.T) {
 		harm            func(*crashFS)
 		atOpen, reading bool
 	}{
-		"a shard":       {func(d *crashFS) { rotIn(t, d, 2, kindShard, 4) }, false, true},
-		"the first":     {func(d *crashFS) { rotIn(t, d, 2, kindShard, 1) }, true, true},
-		"the manifest":  {func(d *crashFS) { rotIn(t, d, 1, kindInit, 1) }, true, true},
-		"a fence":       {func(d *crashFS) { rotIn(t, d, 1, kindFence, 1) }, false, false},
-		"the end":       {lastOf(2, func(b []byte) { clear(b) }), true, true},
-		"the last":      {lastOf(2, func(b []byte) { b[40] ^= 1 }), true, true},
-		"cut":           {cut(40 << 10), true, true},
-		"cut by a byte": {func(d *crashFS) { cut(len(d.names[segmentName(2)].data) - 1)(d) }, false, false},
-		"emptied":       {cut(0), true, true},
-		"gone":          {func(d *crashFS) { delete(d.names, segmentName(2)) }, true, true},
-		"exchanged":     {func(d *crashFS) { d.names[segmentName(2)] = d.names[segmentName(3)] }, true, true},
-		"rolled back":   {rolledBack, true, true},
-		"nothing":       {func(*crashFS) {}, false, false},
+		"a shard":            {func(d *crashFS) { rotIn(t, d, 2, kindShard, 4) }, false, true},
+		"the first":          {func(d *crashFS) { rotIn(t, d, 2, kindShard, 1) }, true, true},
+		"the first manifest": {func(d *crashFS) { rotIn(t, d, 1, kindInit, 1) }, true, true},
+		"a fence":            {func(d *crashFS) { rotIn(t, d, 1, kindFence, 1) }, false, false},
+		"the end":            {lastOf(2, func(b []byte) { clear(b) }), true, true},
+		"the last":           {lastOf(2, func(b []byte) { b[40] ^= 1 }), true, true},
+		"cut":                {cut(40 << 10), true, true},
+		"cut by a byte":      {func(d *crashFS) { cut(len(d.names[segmentName(2)].data) - 1)(d) }, false, false},
+		"emptied":            {cut(0), true, true},
+		"gone":               {func(d *crashFS) { delete(d.names, segmentName(2)) }, true, true},
+		"exchanged":          {func(d *crashFS) { d.names[segmentName(2)] = d.names[segmentName(3)] }, true, true},
+		"rolled back":        {rolledBack, true, true},
+		"nothing":            {func(*crashFS) {}, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filled(t, n, sizes)
@@ -275,6 +276,45 @@ func TestSegmentDamaged(t *testing.T) {
 			checkNoneAbsent(t, s, n, sizes)
 			checkRefusesIfDamaged(t, s, n)
 		})
+	}
+}
+
+// TestLaterManifest has a manifest in the midst of a segment with a contents
+// file: the file names it, and the segment must have it.
+func TestLaterManifest(t *testing.T) {
+	dir := filled(t, 6, sizes)
+	s := mustOpen(t, dir)
+	later := *testManifest
+	later.ConfigVersion = 2
+	if err := s.Init(bg, testCookie, &later); err != nil {
+		t.Fatal(err)
+	}
+	for p := tlog.Position(7); p <= 40; p++ {
+		r := testRequest(p, sizes(p))
+		r.ConfigVersion = 2
+		if err := appendOne(s, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close()
+	if x := replayed(t, dir, Options{ReadOnly: true}); x.manifest.ConfigVersion != 2 || len(listed(dir)) == 0 {
+		t.Fatalf("the manifest is of version %d, contents of %v", x.manifest.ConfigVersion, listed(dir))
+	}
+	for name, harm := range map[string]func(*crashFS){
+		"header": func(d *crashFS) { rotIn(t, d, 1, kindInit, 2) },
+		"data": func(d *crashFS) {
+			i := d.names[segmentName(1)]
+			i.data = bytes.Clone(i.data)
+			i.data[bytes.LastIndex(i.data, []byte("config_version"))] ^= 1
+		},
+	} {
+		d := dir.restart()
+		i := *d.names[segmentName(1)]
+		d.names[segmentName(1)] = &i
+		harm(d)
+		if opened, _ := atOpen(t, d, Options{ReadOnly: true}); !opened {
+			t.Errorf("its %s is damaged, and nobody says so", name)
+		}
 	}
 }
 

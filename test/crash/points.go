@@ -61,6 +61,7 @@ var points = []point{
 	{"file.synced", byFiles, 60},
 	{"file.prepared", byFiles, 4},
 	{"file.renamed", byFiles, 4},
+	{"file.listed", byFiles, 2},
 	{"file.recover", byFiles, 7},
 	{"file.wiped", byFiles, 7},
 	{"client.attached", byDriver, passedOnce},

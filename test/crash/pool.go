@@ -126,14 +126,18 @@ func (p *pool) powerLoss(servers ...int) error {
 	if p.dir == "" {
 		return nil
 	}
-	segments, err := filepath.Glob(filepath.Join(p.dir, "shard-*", "*.seg"))
-	if err != nil {
-		return err
+	var files []string
+	for _, kind := range []string{"*.seg", "*.toc"} {
+		list, err := filepath.Glob(filepath.Join(p.dir, "shard-*", kind))
+		if err != nil {
+			return err
+		}
+		files = append(files, list...)
 	}
 	// A disk keeps whole sectors; a file system often whole pages.
 	size := []int{512, 4096}[p.w.rng.IntN(2)]
 	odds := 1 + p.w.rng.IntN(4)
-	for _, path := range segments {
+	for _, path := range files {
 		n, err := failpoint.Undo(p.undo, path, size, func() bool { return p.w.rng.IntN(5) >= odds })
 		if err != nil {
 			return err
