@@ -50,11 +50,12 @@ func benchmarkAppend(b *testing.B, size, depth int) {
 	}
 }
 
-// BenchmarkOpen opens, to read, a directory of many small frames.
+// BenchmarkOpen opens, to read, a directory of many small frames in sealed
+// segments: by their contents files, and by every frame.
 func BenchmarkOpen(b *testing.B) {
 	dir := b.TempDir()
 	const n = 20_000
-	s, err := Open(dir, Options{})
+	s, err := Open(dir, Options{SegmentBytes: 2 << 20})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -69,15 +70,36 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	}
 	s.Close()
+	for i, name := range []string{"contents", "frames"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r, err := Open(dir, Options{ReadOnly: true, EveryFrame: i == 1})
+				if err != nil {
+					b.Fatal(err)
+				}
+				r.Close()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/frame")
+		})
+	}
+}
+
+// BenchmarkDraft is what a contents file costs the writer, for each frame.
+func BenchmarkDraft(b *testing.B) {
+	h := segmentHeader{number: 1, first: 1}
+	d := newDraft(&h)
+	f := header{kind: kindShard, lsn: 1, vdisk: testVdisk, epoch: 3, length: 1100}
 	b.ReportAllocs()
 	for b.Loop() {
-		r, err := Open(dir, Options{ReadOnly: true})
-		if err != nil {
-			b.Fatal(err)
+		if d.end > defaultSegmentBytes {
+			d, f.lsn = newDraft(&h), 1
 		}
-		r.Close()
+		f.position++
+		f.commit = f.position - 1
+		d.add(&f, place{1, d.end})
+		f.lsn++
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/frame")
 }
 
 // BenchmarkMetas reads a page of 1,000 metas, BenchmarkShard one shard.

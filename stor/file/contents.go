@@ -130,6 +130,7 @@ type draft struct {
 	entries []byte
 	vdisks  map[tlog.UUID]int
 	before  []before
+	recent  int  // of before: mostly the next one's too
 	gap     bool // the frames did not follow one another
 }
 
@@ -175,12 +176,16 @@ func (d *draft) add(h *header, at place) {
 
 // vdisk adds a vdisk's number, and the vdisk itself when it is the first time.
 func (d *draft) vdisk(id tlog.UUID) *before {
-	n, ok := d.vdisks[id]
+	n, ok := d.recent, d.recent < len(d.before) && d.before[d.recent].vdisk == id
+	if !ok {
+		n, ok = d.vdisks[id]
+	}
 	if !ok {
 		n = len(d.before)
 		d.vdisks[id] = n
 		d.before = append(d.before, before{vdisk: id})
 	}
+	d.recent = n
 	d.entries = binary.AppendUvarint(d.entries, uint64(n))
 	if !ok {
 		d.entries = append(d.entries, id[:]...)

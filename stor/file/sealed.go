@@ -91,7 +91,7 @@ func (c *contents) readInits(f file) bool {
 // and reports whether there is one to believe. Behind the segment there is
 // another, so all of its frames were durable.
 func (s *scan) byContents(f file, h, behind *segmentHeader) (bool, error) {
-	if s.every || behind == nil || s.off != segmentHeaderSize || s.next != h.first || h.store != s.store {
+	if s.every || behind == nil || s.next != h.first || h.store != s.store { // or it was begun to be scanned
 		return false, nil
 	}
 	size, err := f.size()

@@ -111,7 +111,11 @@ func TestContentsMade(t *testing.T) {
 			t.Errorf("%s is not what it was when it was written beside the frames", name)
 		}
 	}
+	dir.names[newContents] = &inode{data: []byte("half made")}
 	s := mustOpen(t, dir)
+	if dir.names[newContents] != nil {
+		t.Error("a contents file that was half made is left")
+	}
 	for p := tlog.Position(61); p <= 90; p++ {
 		if err := appendOne(s, testRequest(p, sizes(p))); err != nil {
 			t.Fatal(err)
@@ -164,6 +168,42 @@ func TestContentsDamaged(t *testing.T) {
 		if !bytes.Equal(dir.names[contentsName(2)].data, own) {
 			t.Errorf("%s: it was not made again", name)
 		}
+	}
+}
+
+// hugeFS has contents files that say they are large.
+type hugeFS struct {
+	*crashFS
+	t testing.TB
+}
+
+type hugeFile struct {
+	file
+	t testing.TB
+}
+
+func (d *hugeFS) open(name string, write bool) (file, error) {
+	f, err := d.crashFS.open(name, write)
+	if err != nil || contentsNumber(name) < 0 {
+		return f, err
+	}
+	return &hugeFile{f, d.t}, nil
+}
+
+func (f *hugeFile) size() (int64, error) { return 1 << 50, nil }
+
+func (f *hugeFile) ReadAt(b []byte, off int64) (int, error) {
+	f.t.Errorf("%d bytes at %d are read", len(b), off)
+	return f.file.ReadAt(b, off)
+}
+
+// TestContentsHuge has contents files larger than their segments: they are not
+// read, whatever they hold.
+func TestContentsHuge(t *testing.T) {
+	dir := filled(t, 60, sizes)
+	want := replayed(t, dir, Options{ReadOnly: true, EveryFrame: true})
+	if got := replayed(t, &hugeFS{dir, t}, Options{ReadOnly: true}); !reflect.DeepEqual(got, want) {
+		t.Error("the log is another one")
 	}
 }
 
