@@ -19,11 +19,15 @@
 //     reads with what it has and, where the lost frames could matter, an error
 //     of class tlog.Corrupt besides.
 //
+// Of segments in front of the last, contents files beside them tell a replay
+// what their frames say. They are derived: one that is not there, or does not fit
+// its segment, costs a scan of that segment and nothing else.
+//
 // The writer:
 //
 //	Fence, Append, Init ─→ queue ─→ commit: judge ─ write ─ sync ─ apply ─ answer
+//	                                  └─ sealed ─→ writeContents
 //
-// commit is the only goroutine of a Server, and owns the active segment. A
-// Server is safe for concurrent use. Slices of a request are read until its
+// commit owns the active segment. A Server is safe for concurrent use. Slices of a request are read until its
 // answer and never kept; slices that are returned belong to the caller.
 package file

@@ -115,33 +115,39 @@ func (s *scan) finish(h *segmentHeader) {
 	if d == nil || d.gap || d.next != h.first {
 		return
 	}
+	written := false
 	if s.every {
-		if err := d.compare(s.fs, h); err != nil {
+		var err error
+		if written, err = d.written(s.fs, h); err != nil {
 			s.damaged("segment %d: %w", d.number, err)
 		}
 	}
-	if s.drafts {
+	if s.drafts && !written {
 		s.sealed = append(s.sealed, d)
 	}
 }
 
-// compare says what is wrong with a contents file that would be believed.
-func (d *draft) compare(dir fsys, behind *segmentHeader) error {
+// written reports whether there is a contents file that would be believed, and
+// says what is wrong with it if it should not be.
+func (d *draft) written(dir fsys, behind *segmentHeader) (bool, error) {
 	f, err := dir.open(segmentName(d.number), false)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer f.Close()
 	size, err := f.size()
 	if err != nil {
-		return err
+		return false, err
 	}
 	c := readContents(dir, d.number, size)
 	h := segmentHeader{number: d.number, first: d.first, store: d.store}
-	if c != nil && c.fits(f, &h, behind) && !bytes.Equal(c.encode(), d.image(size)) {
-		return fmt.Errorf("%s says something else than its frames; remove it", contentsName(d.number))
+	if c == nil || !c.fits(f, &h, behind) {
+		return false, nil
 	}
-	return nil
+	if !bytes.Equal(c.encode(), d.image(size)) {
+		return false, fmt.Errorf("%s says something else than its frames; remove it", contentsName(d.number))
+	}
+	return true, nil
 }
 
 // write makes the contents file of a sealed segment.

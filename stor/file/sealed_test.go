@@ -102,9 +102,11 @@ func TestContentsMade(t *testing.T) {
 	if got := listed(dir); got != nil {
 		t.Fatalf("a reader made contents of %v", got)
 	}
-	replayed(t, dir, Options{SegmentBytes: 1})
-	if got := listed(dir); !slices.Equal(got, want) {
-		t.Fatalf("contents of %v, want %v", got, want)
+	for _, opt := range []Options{{SegmentBytes: 1}, {SegmentBytes: 1, EveryFrame: true}} {
+		replayed(t, dir, opt)
+		if got := listed(dir); !slices.Equal(got, want) {
+			t.Fatalf("contents of %v, want %v", got, want)
+		}
 	}
 	for name, b := range written {
 		if !bytes.Equal(dir.names[name].data, b) {
