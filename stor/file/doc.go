@@ -28,6 +28,7 @@
 //	Fence, Append, Init ─→ queue ─→ commit: judge ─ write ─ sync ─ apply ─ answer
 //	                                  └─ sealed ─→ writeContents
 //
-// commit owns the active segment. A Server is safe for concurrent use. Slices of a request are read until its
-// answer and never kept; slices that are returned belong to the caller.
+// commit owns the active segment. A Server is safe for concurrent use. Slices of
+// a request are read until its answer and never kept; slices that are returned
+// belong to the caller.
 package file

@@ -103,7 +103,11 @@ func (s *scan) byContents(f file, h, behind *segmentHeader) (bool, error) {
 		return false, nil
 	}
 	s.proven = max(s.proven, c.behind()-1)
-	return true, c.each(func(e *found) error { return s.accept(*e) })
+	return true, c.each(func(e *found) error {
+		s.off, s.next = e.at.off+e.span(), e.lsn+1
+		s.take(e)
+		return nil
+	})
 }
 
 // finish ends the draft of the segment in front of h, if there is one. Who
