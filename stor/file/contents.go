@@ -86,7 +86,7 @@ func (c *contents) decode(b []byte) bool {
 		sums: [2]uint32{le.Uint32(b[80:]), le.Uint32(b[84:])}, entries: body[contentsHeaderSize:],
 	}
 	return le.Uint32(b[len(body):]) == crc32.Update(seedOf(c.store, c.number), castagnoli, body) &&
-		c.count > 0 && c.count <= uint64(len(c.entries)) && c.first > 0 && c.behind() > c.first
+		c.count > 0 && c.first > 0 && c.behind() > c.first
 }
 
 var errContents = errors.New("not the contents of a segment")

@@ -331,7 +331,11 @@ func crashes(t *rapid.T) {
 	if err := w.open(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { w.s.Close() }()
+	defer func() {
+		if w.s != nil { // nil: the draws ended between two openings
+			w.s.Close()
+		}
+	}()
 	if err := w.s.Init(context.Background(), testCookie, testManifest); err != nil {
 		t.Fatal(err)
 	}
