@@ -82,4 +82,8 @@ var mutants = []mutant{
 		"return a.stamp == b.stamp || a.stamp == b.stamp.Closed()", "return true", shell, "./player", "TestCut"},
 	{"two clocks of a group are taken for one", "player/cut.go",
 		"uint64(made.UnixNano()) <= in.time", "made.IsZero()", shell, "./player", "TestCut"},
+	{"contents of another state of a segment are believed", "stor/file/sealed.go",
+		"return ok && h.lsn == lsn && sum == c.sums[end]", "return ok && h.lsn == lsn && (true || sum == c.sums[end])", shell, "./stor/file", "Test.*Contents|TestSegmentDamaged"},
+	{"contents of a segment that will be written are left", "stor/file/sealed.go",
+		"if name != newContents && contentsNumber(name) < int64(active) {", "if name != newContents {", shell, "./stor/file", "Test.*Contents|TestSegmentDamaged"},
 }
