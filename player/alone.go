@@ -56,47 +56,72 @@ func stretchesOf(records []alive) (list []stretch) {
 	return list
 }
 
-// sparse reports whether the live records of a living position are read by
-// themselves.
-func (p *Past) sparse(at int) bool { return p.living[at].alone(p.recordsOf(at), 0) }
+// picked is records of one position, newest first, that are read by themselves.
+type picked struct {
+	at      *living
+	records []alive
+	data    [][]byte // of each of records, when they were read
+	err     error    // why they were not: stor.ErrNoPart
+	runs    []stretch
+	parts   []stor.Range // of runs
+}
 
-// peek reads records of one position, newest first, by themselves, in memory,
-// which is grown if it has to be, and returns the data of each. Errors:
-// stor.ErrNoPart, also when what was read is not the records' data: then the
-// position is to be read, which finds out what is damaged.
-func (p *Past) peek(ctx context.Context, records []alive, memory []byte) (data [][]byte, _ []byte, err error) {
-	at := &p.living[records[0].at]
-	runs, total := stretchesOf(records), 0
-	for _, r := range runs {
-		total += int(r.to - r.from)
+// peek reads records of positions by themselves, in memory, which is grown if it
+// has to be; it returns what of it can be used again with the data. Where what
+// was read is not the records' data, there is an error too: the position is to be
+// read then, which finds out what is damaged.
+func (l *Log) peek(ctx context.Context, list []picked, memory []byte) []byte {
+	total := 0
+	for i := range list {
+		p := &list[i]
+		p.runs = stretchesOf(p.records)
+		for _, r := range p.runs {
+			total += int(r.to - r.from)
+		}
 	}
 	if cap(memory) < total {
 		memory = make([]byte, total)
 	}
-	rest := memory[:total]
-	parts := make([]stor.Range, len(runs))
-	for i, r := range runs {
-		n := int(r.to - r.from)
-		parts[i] = stor.Range{Off: int(r.from), B: rest[:n:n]}
-		rest = rest[n:]
+	rest, wanted := memory[:total], make([]stor.Parts, len(list))
+	for i := range list {
+		p := &list[i]
+		p.parts = make([]stor.Range, len(p.runs))
+		for j, r := range p.runs {
+			n := int(r.to - r.from)
+			p.parts[j] = stor.Range{Off: int(r.from), B: rest[:n:n]}
+			rest = rest[n:]
+		}
+		at := p.at
+		wanted[i] = stor.Parts{Parts: p.parts, Layout: stor.Layout{Position: at.pos, Digest: at.digest, Head: int(at.layout.Head), Shard: crypto.ShardLength(at.stored, at.layout.K)}}
 	}
-	layout := stor.Layout{Position: at.pos, Digest: at.digest, Head: int(at.layout.Head), Shard: crypto.ShardLength(at.stored, at.layout.K)}
-	if err := p.log.view.ReadParts(ctx, &layout, parts); err != nil {
-		return nil, memory, err
-	}
-	peek := p.log.key.Peeker(&at.layout.Salt, p.log.info.UUID, at.pos)
-	for i, r := range runs {
-		peek(int(r.from), parts[i].B)
-		for j := range r.records {
-			rec := &r.records[j]
-			b := parts[i].B[rec.data-r.from:][:rec.size:rec.size]
-			if sum := crypto.HashRecord(at.layout.Hash, b); index.Sum(sum[:]) != rec.sum {
-				return nil, memory, stor.ErrNoPart
-			}
-			data = append(data, b)
+	l.view.ReadParts(ctx, wanted)
+	for i := range list {
+		p := &list[i]
+		if p.err = wanted[i].Err; p.err == nil {
+			p.err = p.open(l)
+		} else {
+			memory = nil // a slow server may still write to it
 		}
 	}
-	return data, memory, nil
+	return memory
+}
+
+// open decrypts what was read, and compares it with what the index says.
+func (p *picked) open(l *Log) error {
+	peek := l.key.Peeker(&p.at.layout.Salt, l.info.UUID, p.at.pos)
+	p.data = make([][]byte, 0, len(p.records))
+	for i, r := range p.runs {
+		peek(int(r.from), p.parts[i].B)
+		for j := range r.records {
+			rec := &r.records[j]
+			b := p.parts[i].B[rec.data-r.from:][:rec.size:rec.size]
+			if sum := crypto.HashRecord(p.at.layout.Hash, b); index.Sum(sum[:]) != rec.sum {
+				return stor.ErrNoPart
+			}
+			p.data = append(p.data, b)
+		}
+	}
+	return nil
 }
 
 // abreast calls fn for 0 … n−1, from several goroutines, until one fails.
@@ -128,30 +153,4 @@ func abreast(goroutines, n int, fn func(int) error) error {
 		}
 	}
 	return nil
-}
-
-// bytes is the data of a segment of an item that each has loaded.
-func (p *Past) bytes(s *segment, it *item) ([]byte, error) {
-	if it.dec != nil {
-		return p.data(s, it.dec.agg)
-	}
-	r := &p.records[s.rec]
-	data := it.alone[s.rec-p.living[r.at].record]
-	return data[s.from-r.off:][:s.n], nil
-}
-
-// load reads a living position, or only its live records.
-func (p *Past) load(ctx context.Context, it *item) {
-	at := p.below(it.pos + 1)
-	if p.sparse(at) {
-		var err error
-		it.alone, it.room.alone, err = p.peek(ctx, p.recordsOf(at), it.room.alone)
-		if err == nil {
-			return
-		}
-		it.alone = nil
-	}
-	if it.dec, it.err = p.log.decode(ctx, it.pos, it.room); it.err == nil {
-		it.err = p.same(at, it.dec.agg)
-	}
 }

@@ -28,16 +28,20 @@ func (c counted) Fill(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, b
 	return c.Server.(stor.Filler).Fill(ctx, vdisk, pos, buf)
 }
 
-func (c counted) Ranges(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, ranges []stor.Range) error {
-	c.parts.Add(int64(len(ranges)))
+func (c counted) Ranges(ctx context.Context, vdisk tlog.UUID, shards []stor.ShardRanges) error {
+	for _, h := range shards {
+		c.parts.Add(int64(len(h.Ranges)))
+	}
 	if c.stall.Load() {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
-	err := c.Server.(stor.Ranger).Ranges(ctx, vdisk, pos, ranges)
+	err := c.Server.(stor.Ranger).Ranges(ctx, vdisk, shards)
 	if err == nil && c.spoil.Load() {
-		b := ranges[len(ranges)-1].B
-		b[len(b)/2] ^= 4
+		for _, h := range shards {
+			b := h.Ranges[len(h.Ranges)-1].B
+			b[len(b)/2] ^= 4
+		}
 	}
 	return err
 }

@@ -167,13 +167,13 @@ func (p *Past) recordsIn(segments []uint32) (records []alive, of []int) {
 func (c *cache) peek(ctx context.Context, group []uint32, b []byte, off uint64) error {
 	p := c.past
 	records, of := p.recordsIn(group)
-	data, _, err := p.peek(ctx, records, nil)
-	if err != nil {
-		return err
+	list := []picked{{at: &p.living[records[0].at], records: records}}
+	if p.log.peek(ctx, list, nil); list[0].err != nil {
+		return list[0].err
 	}
 	for i, n := range group {
 		s := &p.segments[n]
-		overlap(data[of[i]][s.from-records[of[i]].off:][:s.n], s.from, b, off)
+		overlap(list[0].data[of[i]][s.from-records[of[i]].off:][:s.n], s.from, b, off)
 	}
 	return nil
 }
@@ -259,41 +259,42 @@ func (c *cache) put(e *entry) {
 
 // decode reads a living position and checks that it is the one that was indexed.
 func (p *Past) decode(ctx context.Context, at uint32, r *room) (*aggregate.Aggregation, error) {
-	d, err := p.log.decode(ctx, p.living[at].pos, r)
+	d, err := p.log.decodeLiving(ctx, &p.living[at], r)
 	if err != nil {
 		return nil, err
 	}
-	return d.agg, p.same(int(at), d.agg)
+	return d.agg, nil
 }
 
-// same checks that a position read is the one that was indexed.
-func (p *Past) same(at int, a *aggregate.Aggregation) error {
-	if a.Digest != p.living[at].digest {
-		return tlog.Corruptf("player: vdisk %s: position %d has chain digest %v, the index %v", p.log.info.Vdisk, p.living[at].pos, a.Digest, p.living[at].digest)
+// decodeLiving reads a position and checks that it is the one that was indexed.
+func (l *Log) decodeLiving(ctx context.Context, at *living, r *room) (*decoded, error) {
+	d, err := l.decode(ctx, at.pos, r)
+	if err == nil && d.agg.Digest != at.digest {
+		err = tlog.Corruptf("player: vdisk %s: position %d has chain digest %v, the index %v", l.info.Vdisk, at.pos, d.agg.Digest, at.digest)
 	}
-	return nil
+	return d, err
 }
 
-// data is the bytes of a segment in its decoded position.
-func (p *Past) data(s *segment, a *aggregate.Aggregation) ([]byte, error) {
-	rec := &p.records[s.rec]
+// dataOf is the data of a live record in its decoded position.
+func (l *Log) dataOf(rec *alive, at *living, a *aggregate.Aggregation) ([]byte, error) {
 	if int(rec.ordinal) < len(a.Records) {
 		r := &a.Records[rec.ordinal]
-		if r.Operation == tlog.OpWrite && s.from >= r.Offset && s.end() <= r.End() {
-			return r.Data[s.from-r.Offset : s.end()-r.Offset], nil
+		if r.Operation == tlog.OpWrite && r.Offset == rec.off && r.Size == rec.size {
+			return r.Data, nil
 		}
 	}
-	return nil, tlog.Corruptf("player: vdisk %s: record %d of position %d is not what the index says", p.log.info.Vdisk, rec.ordinal, p.living[rec.at].pos)
+	return nil, tlog.Corruptf("player: vdisk %s: record %d of position %d is not what the index says", l.info.Vdisk, rec.ordinal, at.pos)
 }
 
 // copy fills of b, the disk's bytes from off, what segment n has.
 func (p *Past) copy(n uint32, a *aggregate.Aggregation, b []byte, off uint64) error {
 	s := &p.segments[n]
-	data, err := p.data(s, a)
+	rec := &p.records[s.rec]
+	data, err := p.log.dataOf(rec, &p.living[rec.at], a)
 	if err != nil {
 		return fmt.Errorf("read at byte %d: %w", off, err)
 	}
-	overlap(data, s.from, b, off)
+	overlap(data[s.from-rec.off:][:s.n], s.from, b, off)
 	return nil
 }
 

@@ -3,7 +3,6 @@ package player
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 
 	"tlog"
@@ -25,10 +24,10 @@ type RestoreOptions struct {
 	// an interruption costs. 0: 64 MiB.
 	SaveEvery int64
 	// Below goes on with a restore of the same moment: the last floor that was
-	// saved. 0: from the beginning. Only a Past can.
+	// saved. 0: from the beginning. Only by an index that goes.
 	Below tlog.Position
 	// BestEffort goes around positions that cannot be read, instead of ending with
-	// the first. A Past knows which parts of the disk they had, which are zeroes
+	// the first. An index knows which parts of the disk they had, which are zeroes
 	// then and Missing; without an index all that was written before a lost
 	// position is in doubt: it is restored, and Missing says that it may be older
 	// than the moment.
@@ -130,11 +129,12 @@ func (r *restore) older(g span) {
 	}
 }
 
-// lose notes what a lost position of a Past had, and zeroes it.
-func (r *restore) lose(p *Past, at int, err error) error {
-	r.report.Lost = append(r.report.Lost, Lost{p.living[at].pos, err})
-	for _, s := range p.of(at) {
-		r.report.Missing = append(r.report.Missing, Missing{s.from, uint64(s.n), p.living[at].pos, false})
+// lose notes what a lost position had that is alive, and zeroes it.
+func (r *restore) lose(f *found) error {
+	pos := f.living().pos
+	r.report.Lost = append(r.report.Lost, Lost{pos, f.err})
+	for _, s := range f.segments() {
+		r.report.Missing = append(r.report.Missing, Missing{s.from, uint64(s.n), pos, false})
 		if err := r.zero(span{s.from, s.end()}); err != nil {
 			return err
 		}
@@ -154,44 +154,4 @@ func (r *Report) settle() {
 		merged = append(merged, m)
 	}
 	r.Missing = merged
-}
-
-// Restore is Log.Restore by the index: it reads the positions that the moment
-// needs and no other. What the links of the chain prove there, the index proves
-// here: it was compared with the log's chain when it was opened.
-func (p *Past) Restore(ctx context.Context, t Target, o RestoreOptions) (*Report, error) {
-	r := newRestore(p.log, p.point, t, o, p.size)
-	if err := r.runPast(ctx, p); err != nil {
-		return nil, err
-	}
-	// All that the moment needs was read: what a few looks find beside it is told.
-	if err := r.sample(ctx); err != nil && tlog.ClassOf(err) != tlog.Corrupt && tlog.ClassOf(err) != tlog.Unavailable {
-		return nil, err
-	}
-	r.report.settle()
-	return &r.report, nil
-}
-
-func (r *restore) runPast(ctx context.Context, p *Past) (err error) {
-	defer func() { err = errors.Join(err, r.leave(err)) }()
-	from := p.below(r.opts.Below)
-	done, total := int64(0), int64(len(p.living)-from)
-	err = p.each(ctx, from, nil, func(it *item, at int) error {
-		done++
-		if it.err != nil {
-			if !r.passable(ctx, it.err) {
-				return it.err
-			}
-			if err := r.lose(p, at, it.err); err != nil {
-				return err
-			}
-		} else if err := r.live(p, it, at); err != nil {
-			return restoreError(p.log, it.pos, err)
-		}
-		return r.step(it.pos, done, total)
-	})
-	if err != nil {
-		return err
-	}
-	return r.finishPast(p)
 }

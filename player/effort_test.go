@@ -29,7 +29,7 @@ func TestRestoreGoesOn(t *testing.T) {
 	rng := rand.New(rand.NewPCG(51, 1))
 	for round := range 40 {
 		seq := 20 + rng.IntN(len(m.after)-20)
-		past := openPast(t, ix, resolve(t, l, fmt.Sprint("seq:", seq)))
+		restore := eitherWay(t, ix, resolve(t, l, fmt.Sprint("seq:", seq)), round)
 		g, floor, endings := newTarget(t, 0), tlog.Position(0), 0
 		for {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -47,7 +47,7 @@ func TestRestoreGoesOn(t *testing.T) {
 						cancel()
 					}
 				}}
-			_, err := past.Restore(ctx, g, o)
+			_, err := restore(ctx, g, o)
 			cancel()
 			if err == nil {
 				break
@@ -62,6 +62,17 @@ func TestRestoreGoesOn(t *testing.T) {
 	}
 }
 
+// eitherWay restores a moment by a map of it, or by the index, in pieces of some size.
+func eitherWay(t *testing.T, ix *player.Index, p player.Point, n int) restoreFunc {
+	if n%2 == 0 {
+		return openPast(t, ix, p).Restore
+	}
+	ix.Piecemeal(n)
+	return func(ctx context.Context, g player.Target, o player.RestoreOptions) (*player.Report, error) {
+		return ix.Restore(ctx, p, g, o)
+	}
+}
+
 // TestNothingIsSavedOfAFullDisk has a target that takes so much and no more: what
 // it did not take is not behind the floor.
 func TestNothingIsSavedOfAFullDisk(t *testing.T) {
@@ -69,17 +80,21 @@ func TestNothingIsSavedOfAFullDisk(t *testing.T) {
 	m := s.write(t, 150, 55)
 	l := s.player(t)
 	p := resolve(t, l, "latest")
-	past := openPast(t, openIndex(t, l, ""), p)
-	live, _, _ := past.Need()
+	ix := openIndex(t, l, "")
+	live, _, _, err := ix.Need(p)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for room := 0; room < int(live); room += 40 << 10 {
+		restore := eitherWay(t, ix, p, room/(40<<10))
 		full := &fullTarget{target: newTarget(t, 0), room: room}
 		floor := tlog.Position(0)
 		o := player.RestoreOptions{Fresh: true, SaveEvery: 60 << 10, Save: func(p tlog.Position) error { floor = p; return nil }}
-		if _, err := past.Restore(t.Context(), full, o); !errors.Is(err, errFull) {
+		if _, err := restore(t.Context(), full, o); !errors.Is(err, errFull) {
 			t.Fatalf("room for %d bytes: %v", room, err)
 		}
 		o.Below, full.written = floor, make([]bool, diskSize) // what is not behind the floor is written again
-		if _, err := past.Restore(t.Context(), full.target, o); err != nil || !bytes.Equal(full.b, m.disk) {
+		if _, err := restore(t.Context(), full.target, o); err != nil || !bytes.Equal(full.b, m.disk) {
 			t.Errorf("room for %d bytes: from position %d on the disk is the model: %v, %v", room, floor, bytes.Equal(full.b, m.disk), err)
 		}
 	}
@@ -120,12 +135,11 @@ func TestBestEffort(t *testing.T) {
 	}
 	l := s.player(t)
 	p := resolve(t, l, "latest")
-	past := openPast(t, openIndex(t, l, dir), p)
-	restores := map[string]restoreFunc{
-		"index": past.Restore,
-		"log": func(ctx context.Context, g player.Target, o player.RestoreOptions) (*player.Report, error) {
-			return l.Restore(ctx, p, g, o)
-		},
+	ix = openIndex(t, l, dir)
+	ix.Piecemeal(20)
+	restores := byIndex(ix, openPast(t, ix, p))
+	restores["log"] = func(ctx context.Context, g player.Target, o player.RestoreOptions) (*player.Report, error) {
+		return l.Restore(ctx, p, g, o)
 	}
 	for name, restore := range restores {
 		for _, fresh := range []bool{true, false} {

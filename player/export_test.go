@@ -6,3 +6,6 @@ func (p *Past) Misindex() {
 		p.living[i].digest[0]++
 	}
 }
+
+// Piecemeal has a restore take so many records of the index at a time.
+func (ix *Index) Piecemeal(records int) { ix.piece = records }

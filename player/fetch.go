@@ -3,6 +3,7 @@ package player
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"tlog"
 	"tlog/crypto"
@@ -14,7 +15,7 @@ type item struct {
 	room  *room          // what dec lies in
 	head  *crypto.Stored // when only the header was asked for
 	dec   *decoded       // else
-	alone [][]byte       // or, of a Past, the data of the position's live records
+	found []found        // or, of a moment, the positions that are read together
 	err   error
 	ready chan struct{}
 }
@@ -29,17 +30,25 @@ type item struct {
 // used again. A position that cannot be read is an item with an error, and those
 // behind it follow. Leaving the loop early ends the reads before fetch returns.
 func (l *Log) fetch(ctx context.Context, positions iter.Seq[tlog.Position], wantData func(tlog.Position) bool) iter.Seq[*item] {
-	return l.fetchBy(ctx, positions, func(pos tlog.Position) func(context.Context, *item) {
-		if wantData(pos) {
-			return l.loadData
+	return l.fetchBy(ctx, func(yield func(tlog.Position, loader) bool) {
+		for pos := range positions {
+			by := l.loadHead
+			if wantData(pos) {
+				by = l.loadData
+			}
+			if !yield(pos, by) {
+				return
+			}
 		}
-		return l.loadHead
 	})
 }
 
-// fetchBy is fetch with what loads an item, which is asked for when its read
-// begins.
-func (l *Log) fetchBy(ctx context.Context, positions iter.Seq[tlog.Position], loader func(tlog.Position) func(context.Context, *item)) iter.Seq[*item] {
+// loader fills an item, or sets its error.
+type loader func(context.Context, *item)
+
+// fetchBy is fetch with what loads each item; it is asked for the next one when
+// that one's read can begin, by the goroutine that consumes.
+func (l *Log) fetchBy(ctx context.Context, positions iter.Seq2[tlog.Position, loader]) iter.Seq[*item] {
 	return func(yield func(*item) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		q := queue{log: l, largest: firstRoom}
@@ -49,7 +58,7 @@ func (l *Log) fetchBy(ctx context.Context, positions iter.Seq[tlog.Position], lo
 				<-it.ready
 			}
 		}()
-		for pos := range positions {
+		for pos, by := range positions {
 			for q.full() {
 				if !q.pop(yield) {
 					return
@@ -57,7 +66,7 @@ func (l *Log) fetchBy(ctx context.Context, positions iter.Seq[tlog.Position], lo
 			}
 			it := &item{pos: pos, room: q.room(), ready: make(chan struct{})}
 			q.items = append(q.items, it)
-			go it.load(ctx, loader(pos))
+			go it.load(ctx, by)
 		}
 		for len(q.items) > 0 {
 			if !q.pop(yield) {
@@ -110,10 +119,11 @@ func (q *queue) pop(yield func(*item) bool) bool {
 	return true
 }
 
-func (it *item) load(ctx context.Context, by func(context.Context, *item)) {
+func (it *item) load(ctx context.Context, by loader) {
 	defer close(it.ready)
 	by(ctx, it)
-	if it.err != nil && ctx.Err() != nil {
+	failed := it.err != nil || slices.ContainsFunc(it.found, func(f found) bool { return f.err != nil })
+	if failed && ctx.Err() != nil {
 		it.err = context.Cause(ctx) // the shards are there: nobody waited for them
 	}
 }

@@ -14,10 +14,11 @@ import (
 // Index is a log's index, as far as the log reached when it was opened. It is
 // not safe for concurrent use.
 type Index struct {
-	log  *Log
-	file *index.File
-	page index.Page // the last one read
-	held int        // its number; -1: none
+	log   *Log
+	file  *index.File
+	page  index.Page // the last one read
+	held  int        // its number; -1: none
+	piece int        // layerRecords, but in tests
 }
 
 // IndexState says what a log's index has of it.
@@ -78,7 +79,7 @@ func (l *Log) peekIndex(ctx context.Context, dir string) (*Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("player: vdisk %s: %w", l.info.Vdisk, err)
 	}
-	ix := &Index{log: l, file: file, held: -1}
+	ix := &Index{log: l, file: file, held: -1, piece: layerRecords}
 	if err := ix.match(ctx); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}

@@ -59,7 +59,7 @@ func BenchmarkPast(b *testing.B) {
 		if file, err = index.Open(context.Background(), dir, key, vdisk); err != nil {
 			b.Fatal(err)
 		}
-		ix := &Index{log: l, file: file, held: -1}
+		ix := &Index{log: l, file: file, held: -1, piece: layerRecords}
 		past, err := ix.Past(Point{Sequence: records})
 		if err != nil {
 			b.Fatal(err)

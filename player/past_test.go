@@ -71,14 +71,33 @@ func TestPastIsTheModel(t *testing.T) {
 		}
 		past := openPast(t, ix, p)
 		comparePast(t, past, m.after[seq], fmt.Sprint("seq:", seq))
-		g := newTarget(t, 0xee)
-		report, err := past.Restore(t.Context(), g, player.RestoreOptions{})
-		if err != nil {
-			t.Fatal(err)
+		live, stored, positions := past.Need()
+		ix.Piecemeal(1 << (seq % 8))
+		if a, b, c, err := ix.Need(p); err != nil || a != live || b != stored || c != positions {
+			t.Errorf("seq:%d: piece by piece %d bytes, %d stored, %d positions are needed, %v, want %d, %d, %d", seq, a, b, c, err, live, stored, positions)
 		}
-		if live, _, _ := past.Need(); !bytes.Equal(g.b, m.after[seq]) || report.Bytes != live {
-			t.Errorf("seq:%d: restored disk is the model: %v, %d bytes, %d are alive", seq, bytes.Equal(g.b, m.after[seq]), report.Bytes, live)
+		for name, restore := range byIndex(ix, past) {
+			for _, fresh := range []bool{false, true} {
+				g := newTarget(t, map[bool]byte{false: 0xee}[fresh])
+				report, err := restore(t.Context(), g, player.RestoreOptions{Fresh: fresh})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(g.b, m.after[seq]) || report.Bytes != live || report.DiskSize != diskSize {
+					t.Errorf("seq:%d by the %s, fresh: %v: restored disk is the model: %v, %d bytes, %d are alive, of a disk of %d", seq, name, fresh, bytes.Equal(g.b, m.after[seq]), report.Bytes, live, report.DiskSize)
+				}
+			}
 		}
+	}
+}
+
+// byIndex is the ways to restore a moment by an index.
+func byIndex(ix *player.Index, past *player.Past) map[string]restoreFunc {
+	return map[string]restoreFunc{
+		"map": past.Restore,
+		"index": func(ctx context.Context, g player.Target, o player.RestoreOptions) (*player.Report, error) {
+			return ix.Restore(ctx, past.Point(), g, o)
+		},
 	}
 }
 

@@ -9,11 +9,19 @@ import (
 	"tlog"
 )
 
-// Ranger is a Server that reads parts of a stored shard.
+// Ranger is a Server that reads parts of stored shards.
 type Ranger interface {
-	// Ranges fills ranges of one stored shard, in one round trip. ErrAbsent as for
-	// Shard, and where the shard ends before a range does.
-	Ranges(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, ranges []Range) error
+	// Ranges fills ranges of stored shards of a vdisk, of all of them in as few
+	// round trips as it can, and sets the Err of each shard. An error is one of the
+	// request: then memory and Err of any shard may be written to even later.
+	Ranges(ctx context.Context, vdisk tlog.UUID, shards []ShardRanges) error
+}
+
+// ShardRanges is ranges of one stored shard.
+type ShardRanges struct {
+	Position tlog.Position
+	Ranges   []Range
+	Err      error // ErrAbsent as for Shard, and where the shard ends before a range does
 }
 
 // Range is the bytes from Off on that B has room for.
@@ -34,26 +42,72 @@ type Layout struct {
 	Shard    int       // bytes of a shard's body
 }
 
-// ReadParts fills parts of a position's joined data shards, as the servers that
-// hold these give them: nothing is verified, and nothing computed from parity.
-// Errors: ErrNoPart, or the context's.
-func (v *View) ReadParts(ctx context.Context, at *Layout, parts []Range) error {
-	_, pl, err := v.place(ctx, at.Position)
+// Parts is parts of a position's joined data shards.
+type Parts struct {
+	Layout
+	Parts []Range
+	Err   error // why they were not all read: ErrNoPart, or the context's
+}
+
+// ReadParts fills parts of positions, as the servers that hold their data shards
+// give them, each server asked once and all at the same time: nothing is
+// verified, and nothing computed from parity. Each position has an error of its
+// own. The memory of those that have one is not to be used again: a server that
+// is slow may still write to it.
+func (v *View) ReadParts(ctx context.Context, parts []Parts) {
+	b := batch{view: v, parts: parts, bySlot: map[int]*partsOf{}}
+	for i := range parts {
+		if err := b.add(ctx, i); err != nil {
+			parts[i].Err = err
+		}
+	}
+	b.run(ctx)
+}
+
+// batch is one ReadParts under way.
+type batch struct {
+	view   *View
+	parts  []Parts
+	bySlot map[int]*partsOf
+	most   int // ranges that one server is asked for
+}
+
+// partsOf is what one server is asked for.
+type partsOf struct {
+	slot   int
+	server Ranger
+	shards []ShardRanges
+	of     []int // which of the batch's positions each is of
+	ranges int
+	err    error
+}
+
+// add finds the servers that have parts of a position.
+func (b *batch) add(ctx context.Context, i int) error {
+	at := &b.parts[i]
+	_, pl, err := b.view.place(ctx, at.Position)
 	if err != nil {
-		return err
+		return errors.Join(err, ErrNoPart)
 	}
 	if pl.digest != at.Digest {
 		return fmt.Errorf("stor: position %d has digest %v, not %v: %w", at.Position, pl.digest, at.Digest, ErrNoPart)
 	}
-	// A server that lets a reader wait is not waited for: others have the position.
-	limited, cancel := context.WithTimeout(ctx, readHedgeTime)
-	defer cancel()
-	for index, ranges := range at.split(parts, v.pool.manifest.K) {
+	shards := at.split(at.Parts, b.view.pool.manifest.K)
+	slots := make([]int, len(shards))
+	for index, ranges := range shards {
 		if len(ranges) == 0 {
 			continue
 		}
-		if err := v.readRanges(limited, pl, at, index, ranges); err != nil {
-			return errors.Join(err, context.Cause(ctx))
+		if slots[index] = b.holder(pl, index); slots[index] < 0 {
+			return fmt.Errorf("stor: shard %d of position %d: %w", index, at.Position, ErrNoPart)
+		}
+	}
+	for index, ranges := range shards {
+		if len(ranges) > 0 {
+			a := b.bySlot[slots[index]]
+			a.shards, a.of = append(a.shards, ShardRanges{Position: at.Position, Ranges: ranges}), append(a.of, i)
+			a.ranges += len(ranges)
+			b.most = max(b.most, a.ranges)
 		}
 	}
 	return nil
@@ -75,29 +129,91 @@ func (at *Layout) split(parts []Range, k int) [][]Range {
 	return shards
 }
 
-// readRanges reads from a server that holds an index.
-func (v *View) readRanges(ctx context.Context, pl *place, at *Layout, index int, ranges []Range) error {
+// holder is the slot of a server that holds an index and can be asked; −1: none.
+func (b *batch) holder(pl *place, index int) int {
 	for slot, i := range pl.index {
-		if int(i) != index || v.resting(slot) {
+		if int(i) != index || b.view.resting(slot) {
 			continue
 		}
-		server, err := v.server(slot)
+		if b.bySlot[slot] != nil {
+			return slot
+		}
+		server, err := b.view.server(slot)
 		if err != nil {
 			continue
 		}
-		r, can := server.(Ranger)
-		if !can {
-			continue
-		}
-		if r.Ranges(ctx, v.vdisk, at.Position, ranges) == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			v.rest(slot)
-			break
+		if r, can := server.(Ranger); can {
+			b.bySlot[slot] = &partsOf{slot: slot, server: r}
+			return slot
 		}
 	}
-	return fmt.Errorf("stor: shard %d of position %d: %w", index, at.Position, ErrNoPart)
+	return -1
+}
+
+// A server that lets a reader wait is not waited for: others have the position.
+// One that is asked for much may take longer; and what takes all of them long is
+// not the fault of one.
+const (
+	partTime = readHedgeTime / 8 // more than readHedgeTime, for each range
+	partMost = 8 * readHedgeTime
+)
+
+// run asks the servers and waits for them.
+func (b *batch) run(ctx context.Context) {
+	limited, cancel := context.WithCancel(ctx)
+	defer cancel() // what is still asked for is not wanted any more
+	arrived, waiting := make(chan *partsOf, len(b.bySlot)), map[*partsOf]bool{}
+	for _, a := range b.bySlot {
+		if len(a.shards) == 0 {
+			continue
+		}
+		waiting[a] = true
+		go func() {
+			a.err = a.server.Ranges(limited, b.view.vdisk, a.shards)
+			arrived <- a
+		}()
+	}
+	patience := min(readHedgeTime+time.Duration(b.most-1)*partTime, partMost)
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for len(waiting) > 0 {
+		select {
+		case a := <-arrived:
+			delete(waiting, a)
+			b.take(a)
+			late.Reset(patience)
+		case <-late.C:
+			for a := range waiting {
+				b.view.rest(a.slot)
+				b.fail(a, ErrNoPart)
+			}
+			return
+		case <-ctx.Done():
+			for a := range waiting {
+				b.fail(a, context.Cause(ctx))
+			}
+			return
+		}
+	}
+}
+
+// take notes what a server did not give.
+func (b *batch) take(a *partsOf) {
+	if a.err != nil {
+		b.fail(a, errors.Join(a.err, ErrNoPart))
+		return
+	}
+	for i := range a.shards {
+		if err := a.shards[i].Err; err != nil {
+			b.parts[a.of[i]].Err = errors.Join(err, ErrNoPart)
+		}
+	}
+}
+
+func (b *batch) fail(a *partsOf, err error) {
+	for _, i := range a.of {
+		b.parts[i].Err = err
+	}
 }
 
 // restTime is how long a server that let a part wait is not asked for parts.

@@ -54,12 +54,12 @@ func (t *tool) diff(ctx context.Context, o diffOptions, out io.Writer) (err erro
 		return err
 	}
 	defer closing()
-	was, err := t.source(ctx, l, a, true)
+	was, err := t.source(ctx, l, a, wants{index: true, mapped: true})
 	if err != nil {
 		return err
 	}
 	defer was.close()
-	is, err := t.source(ctx, l, b, true)
+	is, err := t.source(ctx, l, b, wants{index: true, mapped: true})
 	if err != nil {
 		return err
 	}

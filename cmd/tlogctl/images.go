@@ -44,21 +44,17 @@ func imageName(v tlog.VdiskID) string { return string(v) + ".img" }
 
 // restore writes the image of one disk, durably.
 func (d *images) restore(ctx context.Context, p player.CutPoint) (*player.Report, error) {
-	past, err := p.Index.Past(p.Point)
+	f, err := os.OpenFile(filepath.Join(d.temp, imageName(p.Disk())), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(d.temp, imageName(p.Disk())), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, errors.Join(err, past.Close())
-	}
 	bar := newProgress("restore "+string(p.Disk()), os.Stderr)
-	r, err := past.Restore(ctx, sparse{f}, player.RestoreOptions{Fresh: true, Progress: bar.step})
+	r, err := p.Index.Restore(ctx, p.Point, sparse{f}, player.RestoreOptions{Fresh: true, Progress: bar.step})
 	bar.end()
 	if err == nil {
 		err = errors.Join(f.Truncate(int64(r.DiskSize)), f.Sync())
 	}
-	return r, errors.Join(err, f.Close(), past.Close())
+	return r, errors.Join(err, f.Close())
 }
 
 // publish gives the directory its name, durably.

@@ -51,21 +51,43 @@ func (m *moment) parse() (p parsed, err error) {
 type source struct {
 	log   *player.Log
 	point player.Point
-	past  *player.Past // nil: without an index
+	index *player.Index // that is in use; nil: none
+	past  *player.Past  // nil: it is not mapped
+	done  func()        // with the index
 }
 
 func (s *source) close() {
 	if s.past != nil {
 		_ = s.past.Close() // it only reads
 	}
+	if s.index != nil {
+		s.done()
+	}
 }
+
+// indexed reports whether the moment is read by an index.
+func (s *source) indexed() bool { return s.past != nil || s.index != nil }
 
 // restore writes the disk to a target.
 func (s *source) restore(ctx context.Context, t player.Target, o player.RestoreOptions) (*player.Report, error) {
-	if s.past != nil {
+	switch {
+	case s.past != nil:
 		return s.past.Restore(ctx, t, o)
+	case s.index != nil:
+		return s.index.Restore(ctx, s.point, t, o)
 	}
 	return s.log.Restore(ctx, s.point, t, o)
+}
+
+// live is how many bytes of data a restore writes, which without an index
+// nobody knows.
+func (s *source) live() (int64, error) {
+	if s.past != nil {
+		live, _, _ := s.past.Need()
+		return live, nil
+	}
+	live, _, _, err := s.index.Need(s.point)
+	return live, err
 }
 
 // size is that of the disk in bytes; 0: only the whole log tells.
@@ -76,9 +98,15 @@ func (s *source) size() int64 {
 	return int64(s.log.Info().DiskSize)
 }
 
+// wants is what a command does with a moment.
+type wants struct {
+	index  bool // it needs one
+	mapped bool // it reads the disk in another order than newest first
+}
+
 // source finds a moment: by an index if there is one that has at least half of
 // the log, or if it is needed.
-func (t *tool) source(ctx context.Context, l *player.Log, p parsed, needed bool) (*source, error) {
+func (t *tool) source(ctx context.Context, l *player.Log, p parsed, w wants) (*source, error) {
 	use, err := t.worthIndexing(ctx, l)
 	if err != nil {
 		return nil, err
@@ -86,10 +114,10 @@ func (t *tool) source(ctx context.Context, l *player.Log, p parsed, needed bool)
 	if p.when, err = bookmark.Resolve(ctx, l, p.when); err != nil {
 		return nil, err
 	}
-	if use || needed {
-		s, err := t.byIndex(ctx, l, p)
+	if use || w.index {
+		s, err := t.byIndex(ctx, l, p, w.mapped)
 		class := tlog.ClassOf(err)
-		if err == nil || needed || ctx.Err() != nil || class != tlog.Corrupt && class != tlog.Unavailable {
+		if err == nil || w.index || ctx.Err() != nil || class != tlog.Corrupt && class != tlog.Unavailable {
 			return s, err
 		}
 		t.log.Warn("the log is read without its index, which lacks a position that cannot be read", "err", err)
@@ -112,20 +140,23 @@ func (t *tool) worthIndexing(ctx context.Context, l *player.Log) (bool, error) {
 }
 
 // byIndex brings the index up to date and finds the moment by it.
-func (t *tool) byIndex(ctx context.Context, l *player.Log, p parsed) (*source, error) {
+func (t *tool) byIndex(ctx context.Context, l *player.Log, p parsed, mapped bool) (*source, error) {
 	ix, err := t.openIndex(ctx, l)
 	if err != nil {
 		return nil, err
 	}
-	// Others wait for the index: what is mapped needs it no more.
-	defer t.closeIndex(ix)
-	point, err := ix.Resolve(ctx, p.when, p.snap)
+	s := &source{log: l, index: ix, done: func() { t.closeIndex(ix) }}
+	s.point, err = ix.Resolve(ctx, p.when, p.snap)
+	if err == nil && mapped {
+		s.past, err = ix.Past(s.point)
+	}
 	if err != nil {
+		s.close()
 		return nil, err
 	}
-	past, err := ix.Past(point)
-	if err != nil {
-		return nil, err
+	if mapped { // others wait for the index, which is needed no more
+		s.done()
+		s.index = nil
 	}
-	return &source{log: l, point: point, past: past}, nil
+	return s, nil
 }

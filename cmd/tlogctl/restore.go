@@ -88,7 +88,7 @@ func (t *tool) restore(ctx context.Context, o restoreOptions, out io.Writer) err
 	if err != nil {
 		return err
 	}
-	src, err := t.source(ctx, l, at, o.dryRun || to.unfinished())
+	src, err := t.source(ctx, l, at, wants{index: o.dryRun || to.unfinished(), mapped: o.dryRun || o.to == "-"})
 	if err != nil {
 		return to.leave(err)
 	}
@@ -174,7 +174,7 @@ func (t *tool) reportRestore(out io.Writer, src *source, r *player.Report, o res
 			Damaged  []damage       `json:"damaged"`
 			Lost     []lostPosition `json:"lost"`
 			Missing  []missing      `json:"missing"`
-		}{string(o.vdisk), uint64(r.Point.Sequence), r.Point.Time.UTC(), o.to, r.DiskSize, r.Bytes, src.past != nil, damageList(r.Damaged), lostList(r), missingList(r)})
+		}{string(o.vdisk), uint64(r.Point.Sequence), r.Point.Time.UTC(), o.to, r.DiskSize, r.Bytes, src.indexed(), damageList(r.Damaged), lostList(r), missingList(r)})
 		return errors.Join(err, lost)
 	}
 	for _, line := range summary(r.Damaged) {

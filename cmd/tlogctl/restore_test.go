@@ -200,7 +200,7 @@ func (l *logged) source(t testing.TB, seq int, byIndex bool) (*source, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src, err := tool.source(t.Context(), log, at, byIndex)
+	src, err := tool.source(t.Context(), log, at, wants{index: byIndex, mapped: byIndex})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func (o *rollback) run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	// The moment is found before the vdisk is taken from anybody.
-	to, err := o.source(ctx, l, at, true)
+	to, err := o.source(ctx, l, at, wants{index: true, mapped: true})
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (o *rollback) latest(ctx context.Context, l *player.Log) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return o.source(ctx, l, at, true)
+	return o.source(ctx, l, at, wants{index: true, mapped: true})
 }
 
 // tell is --plan.
@@ -115,7 +115,7 @@ func (o *rollback) tell(ctx context.Context, at parsed, out io.Writer) error {
 		return err
 	}
 	defer closing()
-	to, err := o.source(ctx, l, at, true)
+	to, err := o.source(ctx, l, at, wants{index: true, mapped: true})
 	if err != nil {
 		return err
 	}

@@ -155,10 +155,13 @@ func (i *imageFile) full(err error, src *source) error {
 	if unix.Fstatfs(int(i.f.Fd()), &fs) == nil {
 		free = fs.Bavail * uint64(fs.Bsize)
 	}
-	if src.past == nil {
+	if !src.indexed() {
 		return fmt.Errorf("%w: %s are free, and nobody knows how much is needed: --dry-run tells", err, bytesText(free))
 	}
-	live, _, _ := src.past.Need()
+	live, failed := src.live()
+	if failed != nil {
+		return errors.Join(err, failed)
+	}
 	var st unix.Stat_t
 	if unix.Fstat(int(i.f.Fd()), &st) == nil {
 		live -= st.Blocks * 512

@@ -40,6 +40,12 @@ func (f *osFile) Close() error {
 	return err
 }
 
+// willRead has the system begin to read what will be read. A system that does
+// not do it, does it later.
+func (f *osFile) willRead(off, n int64) {
+	_ = unix.Fadvise(int(f.Fd()), off, n, unix.FADV_WILLNEED)
+}
+
 // maxVector is the most buffers that one system call takes (IOV_MAX).
 const maxVector = 1024
 

@@ -17,8 +17,8 @@ type place struct {
 // index is what the frames add up to. It is the same for a writer, which
 // applies frames that it has just made durable, and for a replay.
 //
-// A position costs 16 bytes: its digest and length stay in the frame's header
-// on disk.
+// A position costs 16 bytes: its digest, and a length that three bytes do not
+// hold, stay in the frame's header on disk.
 type index struct {
 	cookie   tlog.UUID
 	manifest *stor.Manifest // nil: not initialised
@@ -48,6 +48,7 @@ type entry struct {
 	unit    uint32 // offset in its segment, in units of frameAlign
 	epoch   uint32 // index of vdisk.epochs
 	index   uint8
+	length  [3]byte // of its data, little-endian; zero: the frame's header has it
 }
 
 // held is an entry with its position, as read from the index.
@@ -55,6 +56,7 @@ type held struct {
 	position tlog.Position
 	epoch    tlog.Epoch
 	index    int
+	length   int // of its data, in bytes; 0: the frame's header has it
 	place    place
 }
 
@@ -112,8 +114,16 @@ func (v *vdisk) set(h *header, at place) {
 		v.pages = slices.Insert(v.pages, i, page{number: n, entries: new([pagePositions]entry)})
 	}
 	v.pages[i].entries[h.position%pagePositions] = entry{
-		segment: uint32(at.segment), unit: uint32(at.off / frameAlign), epoch: v.epochRef(h.epoch), index: h.index,
+		segment: uint32(at.segment), unit: uint32(at.off / frameAlign), epoch: v.epochRef(h.epoch), index: h.index, length: short(h.length),
 	}
+}
+
+// short is a length in three bytes, zero if it does not fit.
+func short(n uint32) [3]byte {
+	if n >= 1<<24 {
+		return [3]byte{}
+	}
+	return [3]byte{byte(n), byte(n >> 8), byte(n >> 16)}
 }
 
 func (v *vdisk) search(number uint64) (int, bool) {
@@ -156,7 +166,8 @@ func (v *vdisk) epochRef(epoch tlog.Epoch) uint32 {
 func (v *vdisk) held(pos tlog.Position, e *entry) held {
 	return held{
 		position: pos, epoch: v.epochs[e.epoch], index: int(e.index),
-		place: place{uint64(e.segment), int64(e.unit) * frameAlign},
+		length: int(e.length[0]) | int(e.length[1])<<8 | int(e.length[2])<<16,
+		place:  place{uint64(e.segment), int64(e.unit) * frameAlign},
 	}
 }
 

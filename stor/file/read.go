@@ -254,7 +254,7 @@ func frameOf(r *frameReader, vdisk tlog.UUID, h held) (found, error) {
 // them checks the shard's own digest. Of a damaged server a position that is
 // not found is an error of class tlog.Corrupt, not ErrAbsent.
 func (s *Server) Shard(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, limit int) ([]byte, error) {
-	return within(ctx, s, func() ([]byte, error) { return s.shard(vdisk, pos, 0, limit, nil) })
+	return within(ctx, s, func() ([]byte, error) { return s.shard(vdisk, pos, limit, nil) })
 }
 
 // A Server reads shards into memory of its caller's.
@@ -262,48 +262,37 @@ var _ stor.Filler = (*Server)(nil)
 
 // Fill implements stor.Filler.
 func (s *Server) Fill(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, buf []byte) (shard, memory []byte, err error) {
-	b, err := within(ctx, s, func() ([]byte, error) { return s.shard(vdisk, pos, 0, 0, buf) })
+	b, err := within(ctx, s, func() ([]byte, error) { return s.shard(vdisk, pos, 0, buf) })
 	return b, b, err
 }
 
-// A Server reads parts of shards.
-var _ stor.Ranger = (*Server)(nil)
-
-// Ranges implements stor.Ranger.
-func (s *Server) Ranges(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, ranges []stor.Range) error {
-	_, err := within(ctx, s, func() (struct{}, error) {
-		for _, r := range ranges {
-			b, err := s.shard(vdisk, pos, r.Off, len(r.B), r.B)
-			if err == nil && len(b) < len(r.B) {
-				err = fmt.Errorf("file: %s: position %d: it ends before byte %d: %w", s.name, pos, r.Off+len(r.B), stor.ErrAbsent)
-			}
-			if err != nil {
-				return struct{}{}, err
-			}
-		}
-		return struct{}{}, nil
-	})
-	return err
+// shard reads a stored shard; limit > 0: so many bytes at most.
+func (s *Server) shard(vdisk tlog.UUID, pos tlog.Position, limit int, buf []byte) ([]byte, error) {
+	h, err := s.mustFind(vdisk, pos)
+	if err != nil {
+		return nil, err
+	}
+	return s.readShard(vdisk, h, limit, buf)
 }
 
-// shard reads a stored shard from byte `from` on; limit > 0: so many bytes at most.
-func (s *Server) shard(vdisk tlog.UUID, pos tlog.Position, from, limit int, buf []byte) ([]byte, error) {
+// mustFind gives what is held of a position, or an error.
+func (s *Server) mustFind(vdisk tlog.UUID, pos tlog.Position) (held, error) {
 	h, ok := s.find(vdisk, pos)
 	if !ok && s.readOnly {
 		if err := s.refresh(); err != nil {
-			return nil, fmt.Errorf("file: %s: %w", s.name, err)
+			return h, fmt.Errorf("file: %s: %w", s.name, err)
 		}
 		h, ok = s.find(vdisk, pos)
 	}
-	if !ok {
-		s.mu.RLock()
-		defer s.mu.RUnlock()
-		if s.damage != nil {
-			return nil, s.damage
-		}
-		return nil, fmt.Errorf("file: %s: position %d: %w", s.name, pos, stor.ErrAbsent)
+	if ok {
+		return h, nil
 	}
-	return s.readShard(vdisk, h, from, limit, buf)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.damage != nil {
+		return h, s.damage
+	}
+	return h, fmt.Errorf("file: %s: position %d: %w", s.name, pos, stor.ErrAbsent)
 }
 
 func (s *Server) find(vdisk tlog.UUID, pos tlog.Position) (held, bool) {
@@ -312,7 +301,7 @@ func (s *Server) find(vdisk tlog.UUID, pos tlog.Position) (held, bool) {
 	return s.index.find(vdisk, pos)
 }
 
-func (s *Server) readShard(vdisk tlog.UUID, h held, from, limit int, buf []byte) ([]byte, error) {
+func (s *Server) readShard(vdisk tlog.UUID, h held, limit int, buf []byte) ([]byte, error) {
 	g, err := s.use(h.place.segment)
 	if err != nil {
 		return nil, fmt.Errorf("file: %s: %w", s.name, err)
@@ -323,7 +312,7 @@ func (s *Server) readShard(vdisk tlog.UUID, h held, from, limit int, buf []byte)
 		s.noteDamage(err)
 		return nil, fmt.Errorf("file: %s: %w", s.name, err)
 	}
-	n := max(int(f.length)-from, 0)
+	n := int(f.length)
 	if limit > 0 {
 		n = min(n, limit)
 	}
@@ -331,7 +320,7 @@ func (s *Server) readShard(vdisk tlog.UUID, h held, from, limit int, buf []byte)
 		buf = make([]byte, n, n+n/16)
 	}
 	b := buf[:n]
-	got, err := g.ReadAt(b, h.place.off+frameHeaderSize+int64(from))
+	got, err := g.ReadAt(b, h.place.off+frameHeaderSize)
 	if got < n && !errors.Is(err, io.EOF) {
 		return nil, tlog.Corruptf("file: %s: position %d: %w", s.name, h.position, err)
 	}

@@ -135,42 +135,68 @@ func (s *Server) Shard(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, 
 var _ stor.Ranger = (*Server)(nil)
 
 // Ranges implements stor.Ranger.
-func (s *Server) Ranges(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, ranges []stor.Range) error {
-	key := shardKey(vdisk, pos)
+func (s *Server) Ranges(ctx context.Context, vdisk tlog.UUID, shards []stor.ShardRanges) error {
 	limit := smallReply
-	for _, r := range ranges {
-		limit = max(limit, len(r.B)+smallReply)
+	for _, h := range shards {
+		for _, r := range h.Ranges {
+			limit = max(limit, len(r.B)+smallReply)
+		}
 	}
-	short := false
 	err := s.with(ctx, limit, func(c *conn) error {
-		short = false
-		for _, r := range ranges {
+		for rest := shards; len(rest) > 0; {
+			n := pipelined(rest)
+			if err := s.ranges(c, vdisk, rest[:n]); err != nil {
+				return err
+			}
+			rest = rest[n:]
+		}
+		return nil
+	})
+	return s.judge("getrange", err)
+}
+
+// rangesAhead is how many ranges are asked for before the first answer is read,
+// unless one shard has more of them: a server keeps its answers meanwhile.
+const rangesAhead = 128
+
+// pipelined is how many of shards, one at least, are asked for at once.
+func pipelined(shards []stor.ShardRanges) int {
+	n, ranges := 1, len(shards[0].Ranges)
+	for n < len(shards) && ranges+len(shards[n].Ranges) <= rangesAhead {
+		ranges += len(shards[n].Ranges)
+		n++
+	}
+	return n
+}
+
+// ranges asks for ranges in one round trip. An error answer is its shard's.
+func (s *Server) ranges(c *conn, vdisk tlog.UUID, shards []stor.ShardRanges) error {
+	for i := range shards {
+		key := shardKey(vdisk, shards[i].Position)
+		for _, r := range shards[i].Ranges {
 			if err := c.Send("GETRANGE", key, r.Off, r.Off+len(r.B)-1); err != nil {
 				return err
 			}
 		}
-		if err := c.Flush(); err != nil {
-			return err
-		}
-		var refused error
-		for _, r := range ranges {
+	}
+	if err := c.Flush(); err != nil {
+		return err
+	}
+	for i := range shards {
+		h := &shards[i]
+		h.Err = nil
+		for _, r := range h.Ranges {
 			b, err := redis.Bytes(c.Receive())
 			switch {
 			case answered(err):
-				refused = err
+				h.Err = s.judge("getrange", err)
 			case err != nil:
 				return err
+			case len(b) != len(r.B): // there is none, or it ends before
+				h.Err = s.absent(vdisk, h.Position)
 			}
-			short = short || len(b) != len(r.B)
 			copy(r.B, b)
 		}
-		return refused
-	})
-	if err != nil {
-		return s.judge("getrange", err)
-	}
-	if short { // there is none, or it ends before
-		return s.absent(vdisk, pos)
 	}
 	return nil
 }

@@ -181,17 +181,22 @@ func (e *env) mustRange(v tlog.UUID, pos tlog.Position, whole []byte) {
 	for _, part := range [][2]int{{0, 1}, {0, n}, {n / 3, n/3 + 1}, {n - 1, n}} {
 		parts = append(parts, stor.Range{Off: part[0], B: make([]byte, part[1]-part[0])})
 	}
-	if err := r.Ranges(e.context(), v, pos, parts); err != nil {
-		e.Fatalf("parts of shard %d: %v", pos, err)
+	// Beside it a shard that is not there, and once more this one.
+	again := []stor.Range{{Off: n / 2, B: make([]byte, n-n/2)}}
+	all := []stor.ShardRanges{{Position: pos, Ranges: parts}, {Position: 1 << 40, Ranges: []stor.Range{{B: make([]byte, 1)}}}, {Position: pos, Ranges: again}}
+	if err := r.Ranges(e.context(), v, all); err != nil || all[0].Err != nil || !errors.Is(all[1].Err, stor.ErrAbsent) || all[2].Err != nil {
+		e.Fatalf("parts of shard %d: %v; %v, %v, %v", pos, err, all[0].Err, all[1].Err, all[2].Err)
 	}
+	parts = append(parts, again...)
 	for _, p := range parts {
 		if want := whole[p.Off:][:len(p.B)]; !bytes.Equal(p.B, want) {
 			e.Fatalf("%d bytes from %d of shard %d are %.40q, want %.40q", len(p.B), p.Off, pos, p.B, want)
 		}
 	}
 	for _, off := range []int{n - 1, n, n + 100} {
-		if err := r.Ranges(e.context(), v, pos, []stor.Range{{B: make([]byte, 1)}, {Off: off, B: make([]byte, 2)}}); !errors.Is(err, stor.ErrAbsent) {
-			e.Fatalf("two bytes from %d of shard %d of %d: %v", off, pos, n, err)
+		beyond := []stor.ShardRanges{{Position: pos, Ranges: []stor.Range{{B: make([]byte, 1)}, {Off: off, B: make([]byte, 2)}}}}
+		if err := r.Ranges(e.context(), v, beyond); err != nil || !errors.Is(beyond[0].Err, stor.ErrAbsent) {
+			e.Fatalf("two bytes from %d of shard %d of %d: %v, %v", off, pos, n, err, beyond[0].Err)
 		}
 	}
 }
@@ -247,8 +252,9 @@ func (e *env) mustBeAbsent(v tlog.UUID, pos tlog.Position) {
 		}
 	}
 	if r, can := e.s.(stor.Ranger); can {
-		if err := r.Ranges(e.context(), v, pos, []stor.Range{{B: make([]byte, 10)}}); !errors.Is(err, stor.ErrAbsent) {
-			e.Fatalf("part of shard %d: %v; want ErrAbsent", pos, err)
+		part := []stor.ShardRanges{{Position: pos, Ranges: []stor.Range{{B: make([]byte, 10)}}}}
+		if err := r.Ranges(e.context(), v, part); err != nil || !errors.Is(part[0].Err, stor.ErrAbsent) {
+			e.Fatalf("part of shard %d: %v, %v; want ErrAbsent", pos, err, part[0].Err)
 		}
 	}
 }
