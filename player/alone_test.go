@@ -160,6 +160,22 @@ func TestPartsAroundLosses(t *testing.T) {
 	}
 }
 
+// TestMemoryOfLateAnswers reads parts, by themselves, into memory that is used
+// again, and then from servers that do not answer: they may write to that memory
+// later, so it is nobody's any more.
+func TestMemoryOfLateAnswers(t *testing.T) {
+	s := newStore(t)
+	s.write(t, 300, 74)
+	l, c := s.watched(t)
+	past := openPast(t, openIndex(t, l, ""), resolve(t, l, "latest"))
+	for _, stall := range []bool{false, true} {
+		c.stall.Store(stall)
+		if read, kept := past.PeekAll(t.Context()); read == stall || kept == stall {
+			t.Errorf("servers do not answer: %v: all was read: %v, its memory is kept: %v", stall, read, kept)
+		}
+	}
+}
+
 // TestPartsOfSlowServers reads by parts from servers that do not answer: each is
 // asked once and then left alone for a while, and the disk is read all the same.
 func TestPartsOfSlowServers(t *testing.T) {
