@@ -82,6 +82,7 @@ func (o groupOptions) config() (c player.CutConfig, err error) {
 }
 
 func (t *tool) restoreGroup(ctx context.Context, o groupOptions, out io.Writer) error {
+	thrifty()
 	cfg, err := o.config()
 	if err != nil {
 		return err
