@@ -207,7 +207,7 @@ func (r *restore) sample(ctx context.Context) error {
 	step := max(1, head/samples)
 	var memory stor.Memory
 	for pos := head; ; pos -= step {
-		damaged, err := r.log.view.InspectInto(ctx, pos, &memory)
+		damaged, err := r.log.view.Sample(ctx, pos, &memory)
 		if err != nil {
 			return err
 		}

@@ -22,6 +22,19 @@ func (v *View) InspectInto(ctx context.Context, pos tlog.Position, m *Memory) ([
 	if err != nil {
 		return nil, err
 	}
+	return v.inspectAll(ctx, pos, pl, m)
+}
+
+// Sample is InspectInto for one who inspects few positions, far apart.
+func (v *View) Sample(ctx context.Context, pos tlog.Position, m *Memory) ([]Damage, error) {
+	pl, err := v.placeAlone(ctx, pos)
+	if err != nil {
+		return nil, err
+	}
+	return v.inspectAll(ctx, pos, pl, m)
+}
+
+func (v *View) inspectAll(ctx context.Context, pos tlog.Position, pl *place, m *Memory) ([]Damage, error) {
 	answers := make([]shardAnswer, len(pl.index))
 	var wg sync.WaitGroup
 	for slot := range pl.index {

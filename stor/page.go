@@ -25,9 +25,11 @@ type place struct {
 	index  []int16 // by slot: index held, indexNone or indexMaybe
 }
 
-// page is the places of pageSize positions, from number × pageSize + 1 on.
+// page is the places of pageSize positions, from number × pageSize + 1 on; one
+// that is not kept, of any from first on.
 type page struct {
 	number uint64
+	first  tlog.Position
 	ready  chan struct{} // closed when the rest is set
 	err    error
 	last   tlog.Position
@@ -36,6 +38,9 @@ type page struct {
 	unsure []bool // by slot: it is not one of them
 	why    error  // why the others did not
 }
+
+// firstOf is the first position of a page.
+func firstOf(number uint64) tlog.Position { return tlog.Position(number)*pageSize + 1 }
 
 // pageCache keeps the pages that were used last.
 type pageCache struct {
@@ -52,15 +57,60 @@ func (v *View) place(ctx context.Context, pos tlog.Position) (*page, *place, err
 	if err != nil {
 		return nil, nil, err
 	}
-	pl := &pg.places[(uint64(pos)-1)%pageSize]
+	pl, err := v.placeIn(pg, pos)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pg, pl, nil
+}
+
+// placeAlone is place for one who wants few positions, far apart: the page around
+// each, of which that reader needs nothing more, is not read.
+func (v *View) placeAlone(ctx context.Context, pos tlog.Position) (*place, error) {
+	if err := v.inRange(pos); err != nil {
+		return nil, err
+	}
+	pg := v.known(pos)
+	if pg == nil {
+		pg = &page{first: pos, last: pos}
+		if err := v.load(ctx, pg); err != nil {
+			return nil, err
+		}
+	}
+	return v.placeIn(pg, pos)
+}
+
+// known is the page that has pos, if it is there.
+func (v *View) known(pos tlog.Position) *page {
+	c := &v.pages
+	c.mu.Lock()
+	pg := c.use(uint64(pos-1) / pageSize)
+	c.mu.Unlock()
+	if pg == nil || pg.last < pos {
+		return nil
+	}
+	select {
+	case <-pg.ready:
+	default:
+		return nil
+	}
+	if pg.err != nil {
+		return nil
+	}
+	return pg
+}
+
+// placeIn is the place of one of a page's positions.
+func (v *View) placeIn(pg *page, pos tlog.Position) (*place, error) {
+	pl := &pg.places[pos-pg.first]
 	if pl.digest.IsZero() {
 		class, n := tlog.Unavailable, v.pool.manifest.P()
 		if pg.asked == n {
 			class = tlog.Corrupt
 		}
-		return nil, nil, tlog.WithClass(class, fmt.Errorf("stor: vdisk %v: position %d: of %d shard servers %d answer, and fewer than %d shards are known: %w", v.vdisk, pos, n, pg.asked, v.pool.manifest.K, pg.why))
+		return nil, tlog.WithClass(class, fmt.Errorf("stor: vdisk %v: position %d: of %d shard servers %d answer, and fewer than %d shards are known: %w", v.vdisk, pos, n, pg.asked, v.pool.manifest.K, pg.why))
 	}
-	return pg, pl, nil
+	return pl, nil
 }
 
 // page returns a page, from the cache or from the servers. Callers that want
@@ -72,7 +122,7 @@ func (v *View) page(ctx context.Context, number uint64) (*page, error) {
 	pg := c.use(number)
 	mine := pg == nil || pg.last < last
 	if mine {
-		pg = &page{number: number, ready: make(chan struct{}), last: last}
+		pg = &page{number: number, first: firstOf(number), ready: make(chan struct{}), last: last}
 		c.put(pg)
 	}
 	c.mu.Unlock()
@@ -142,7 +192,7 @@ type metasAnswer struct {
 // position, the digest and who holds it. R servers must answer: with fewer, a
 // claim that lost against a newer one could pass for the log's.
 func (v *View) load(ctx context.Context, pg *page) error {
-	first := tlog.Position(pg.number)*pageSize + 1
+	first := pg.first
 	rules := v.pool.rules.Load()
 	answers, err := v.metas(ctx, first, pg.last)
 	if err != nil {

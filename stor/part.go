@@ -37,7 +37,7 @@ var ErrNoPart = errors.New("no part by itself")
 // Layout is where the data of a position lies in its stored shards.
 type Layout struct {
 	Position tlog.Position
-	Digest   tlog.Hash // chain digest that the servers must name for it
+	Digest   tlog.Hash // chain digest; where it is known that the log has another one, nothing is read
 	Head     int       // bytes of a stored shard before its body
 	Shard    int       // bytes of a shard's body
 }
@@ -57,7 +57,7 @@ type Parts struct {
 func (v *View) ReadParts(ctx context.Context, parts []Parts) {
 	b := batch{view: v, parts: parts, bySlot: map[int]*partsOf{}}
 	for i := range parts {
-		if err := b.add(ctx, i); err != nil {
+		if err := b.add(i); err != nil {
 			parts[i].Err = err
 		}
 	}
@@ -82,23 +82,28 @@ type partsOf struct {
 	err    error
 }
 
-// add finds the servers that have parts of a position.
-func (b *batch) add(ctx context.Context, i int) error {
-	at := &b.parts[i]
-	_, pl, err := b.view.place(ctx, at.Position)
-	if err != nil {
+// add finds the servers that have parts of a position: where that is known; else,
+// as it is not worth asking all of them, those that have them if none was ever
+// away. What another server than these has is not read by itself.
+func (b *batch) add(i int) error {
+	at, v := &b.parts[i], b.view
+	if err := v.inRange(at.Position); err != nil {
 		return errors.Join(err, ErrNoPart)
 	}
-	if pl.digest != at.Digest {
-		return fmt.Errorf("stor: position %d has digest %v, not %v: %w", at.Position, pl.digest, at.Digest, ErrNoPart)
+	var known *place
+	if pg := v.known(at.Position); pg != nil {
+		known = &pg.places[at.Position-pg.first]
+		if known.digest != at.Digest {
+			return fmt.Errorf("stor: position %d has digest %v, not %v: %w", at.Position, known.digest, at.Digest, ErrNoPart)
+		}
 	}
-	shards := at.split(at.Parts, b.view.pool.manifest.K)
+	shards := at.split(at.Parts, v.pool.manifest.K)
 	slots := make([]int, len(shards))
 	for index, ranges := range shards {
 		if len(ranges) == 0 {
 			continue
 		}
-		if slots[index] = b.holder(pl, index); slots[index] < 0 {
+		if slots[index] = b.holder(known, index); slots[index] < 0 {
 			return fmt.Errorf("stor: shard %d of position %d: %w", index, at.Position, ErrNoPart)
 		}
 	}
@@ -129,25 +134,39 @@ func (at *Layout) split(parts []Range, k int) [][]Range {
 	return shards
 }
 
-// holder is the slot of a server that holds an index and can be asked; −1: none.
-func (b *batch) holder(pl *place, index int) int {
-	for slot, i := range pl.index {
-		if int(i) != index || b.view.resting(slot) {
-			continue
-		}
-		if b.bySlot[slot] != nil {
-			return slot
-		}
-		server, err := b.view.server(slot)
-		if err != nil {
-			continue
-		}
-		if r, can := server.(Ranger); can {
-			b.bySlot[slot] = &partsOf{slot: slot, server: r}
+// holder is the slot of a server that holds an index, as far as is known, and can
+// be asked; −1: none.
+func (b *batch) holder(known *place, index int) int {
+	if known == nil {
+		p := b.view.pool.manifest.P()
+		return b.usable((firstSlot(b.view.vdisk, p) + index) % p)
+	}
+	for slot, i := range known.index {
+		if int(i) == index && b.usable(slot) >= 0 {
 			return slot
 		}
 	}
 	return -1
+}
+
+// usable gives a slot whose server can be asked; −1 else.
+func (b *batch) usable(slot int) int {
+	if b.view.resting(slot) {
+		return -1
+	}
+	if b.bySlot[slot] != nil {
+		return slot
+	}
+	server, err := b.view.server(slot)
+	if err != nil {
+		return -1
+	}
+	r, can := server.(Ranger)
+	if !can {
+		return -1
+	}
+	b.bySlot[slot] = &partsOf{slot: slot, server: r}
+	return slot
 }
 
 // A server that lets a reader wait is not waited for: others have the position.

@@ -48,9 +48,13 @@ type parted struct {
 }
 
 func newParted(t *testing.T) *parted {
-	f := newFixture(t, 4, 2, 0, 6)
+	return newPartedOf(t, 6, func(f *fixture) { f.commit(f.takeover(), 6) })
+}
+
+func newPartedOf(t *testing.T, servers int, write func(*fixture)) *parted {
+	f := newFixture(t, 4, 2, 0, servers)
 	p := &parted{fixture: f}
-	p.commit(p.takeover(), 6)
+	write(f)
 	p.close()
 	var list []stor.Server
 	for _, s := range f.fakes {
@@ -177,6 +181,66 @@ func TestPartsOfServersThatTakeLong(t *testing.T) {
 		for i, ok := range p.compare(list) {
 			if !ok {
 				t.Errorf("all are slow: position %d: %v", i+1, list[i].Err)
+			}
+		}
+	})
+}
+
+// TestPartsWithoutAskingWhere reads parts in a log that a server was away from for
+// a while: first from those that have them as a rule, then, where it is known, from
+// those that have them. A sample looks at one position, whatever is known.
+func TestPartsWithoutAskingWhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPartedOf(t, 7, func(f *fixture) {
+			l := f.takeover()
+			f.commit(l, 3)
+			f.fakes[2].set(func() { f.fakes[2].down = errLost })
+			f.commit(l, 3)
+			f.heal()
+		})
+		defer p.close()
+		v, err := p.pool.Survey(t.Context(), p.vdisk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := 0
+		for _, s := range p.fakes {
+			s.set(func() {
+				s.metas = func(list []stor.Meta) ([]stor.Meta, error) {
+					asked += len(list)
+					return list, nil
+				}
+			})
+		}
+		list := p.wanted(1, 2, 3)
+		if v.ReadParts(t.Context(), list); asked != 0 {
+			t.Errorf("%d places were asked for", asked)
+		}
+		for i, ok := range p.compare(list) {
+			if !ok {
+				t.Errorf("position %d: %v", i+1, list[i].Err)
+			}
+		}
+		if damaged, err := v.Sample(t.Context(), 2, new(stor.Memory)); err != nil || len(damaged) > 0 || asked > 7 {
+			t.Errorf("sample: %+v, %v; %d places were asked for", damaged, err, asked)
+		}
+		if _, err := v.Read(t.Context(), 6); err != nil { // now it is known
+			t.Fatal(err)
+		}
+		list = p.wanted(1, 2, 3, 4, 5, 6)
+		v.ReadParts(t.Context(), list)
+		for i, ok := range p.compare(list) {
+			if !ok {
+				t.Errorf("position %d, when its place is known: %v", i+1, list[i].Err)
+			}
+		}
+		asked = 0
+		if damaged, err := v.Sample(t.Context(), 5, new(stor.Memory)); err != nil || len(damaged) > 0 || asked > 0 {
+			t.Errorf("sample of a position that is known: %+v, %v; %d places were asked for", damaged, err, asked)
+		}
+		for _, pos := range []tlog.Position{0, 7} {
+			if _, err := v.Sample(t.Context(), pos, new(stor.Memory)); err == nil {
+				t.Errorf("position %d is looked at", pos)
 			}
 		}
 	})

@@ -256,7 +256,8 @@ func (r *repairing) tell() {
 func (r *repairing) list(a repair.List) repairAnswer {
 	r.identify()
 	e := repair.Listed{From: a.From}
-	pg := &page{number: uint64(a.From-1) / pageSize, last: a.To}
+	number := uint64(a.From-1) / pageSize
+	pg := &page{number: number, first: firstOf(number), last: a.To}
 	if err := r.view.load(r.ctx, pg); err != nil {
 		e.Failed = true
 		return repairAnswer{event: e, err: err}
