@@ -37,7 +37,7 @@ func (r *Report) Text(w io.Writer) error {
 		{"latency, µs", "recv_p50 recv_p99 flush_p50 flush_p99 bare_p50 bare_p99 ratio_p50 ratio_p99", "flush_p50", ""},
 		{"NBD", "ops mbps cpu bare_ops ratio flush_p50 flush_p99 bare_p50 bare_p99", "ops", ModeFio},
 		{"tlogctl", "seconds mbps rss_client", "seconds", ""},
-		{"past", "index_s index_mb first_s positions read_ratio restore_s cpu_client grow grow_cpu rollback cp_ratio copy_ratio again_ratio rss_client", "index_s", ""},
+		{"past", "index_s index_mb first_s positions read_ratio restore_s cpu_client grow grow_live grow_cpu rollback cp_ratio copy_ratio again_ratio rss_client rss_map", "index_s", ""},
 		{"idle vdisks", "rss_server rss_idle", "rss_idle", ""},
 	} {
 		errs = append(errs, r.table(w, g.title, strings.Fields(g.metrics), g.has, g.mode))

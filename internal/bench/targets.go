@@ -122,6 +122,7 @@ func (r *Report) Targets() []Target {
 	most("mount of the past, from a cold start", "first block, s", r.worst("first_s", pasts...), 2)
 	most("restore of a disk overwritten at random", "bytes read of bytes alive", r.worst("read_ratio", pasts...), 1.2)
 	most("restore of twice the log, of the same disk", "time", r.worst("grow", pasts...), 1.15)
+	most("restore by an index", "memory, MiB", r.worst("rss_client", pasts...), 256)
 	most("rollback of a little writing", "bytes written of bytes touched", r.worst("rollback", pasts...), 1.05)
 	most("server at full speed, one vdisk", "memory, MiB", r.worst("rss_server", streams...), 256)
 	most("server, 1,000 idle vdisks", "memory beyond one vdisk's, MiB", r.median("idle-1000", "rss_idle"), 64)
