@@ -127,6 +127,7 @@ type fakeServer struct {
 	refuse   func(*stor.AppendRequest) error             // instead of storing
 	after    func(*stor.AppendRequest) error             // stored, but this comes back
 	metas    func([]stor.Meta) ([]stor.Meta, error)      // instead of the truth
+	badMetas map[tlog.Position]bool                      // that are none, until they are replaced
 	corrupt  func(pos tlog.Position, b []byte) []byte    // what is read
 	onAppend func(*stor.AppendRequest, stor.Meta, error) // observes
 }
@@ -286,6 +287,9 @@ func (f *fakeServer) store(r *stor.AppendRequest) (stor.Meta, error) {
 		f.t.Errorf("%s: position %d: bad shard for index %d: %v", f.name, r.Position, r.Index, err)
 	}
 	f.stored[r.Vdisk][r.Position] = &fakeShard{meta, data}
+	if r.Replace {
+		delete(f.badMetas, r.Position)
+	}
 	f.hint(r)
 	return meta, nil
 }
@@ -319,13 +323,20 @@ func (f *fakeServer) Metas(ctx context.Context, vdisk tlog.UUID, from, to tlog.P
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var list []stor.Meta
+	var bad stor.BadMetas
 	for pos := from; pos <= to; pos++ {
-		if s := f.stored[vdisk][pos]; s != nil {
+		if f.badMetas[pos] {
+			bad.Positions = append(bad.Positions, pos)
+			bad.Err = tlog.Corruptf("%s: position %d", f.name, pos)
+		} else if s := f.stored[vdisk][pos]; s != nil {
 			list = append(list, s.meta)
 		}
 	}
 	if f.metas != nil {
 		return f.metas(list)
+	}
+	if bad.Err != nil {
+		return list, &bad
 	}
 	return list, nil
 }

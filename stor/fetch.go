@@ -53,7 +53,7 @@ func (pl *place) order(k int, slow []bool) []int {
 		switch {
 		case i == indexNone:
 			continue
-		case i == indexMaybe:
+		case i == indexMaybe, i == indexBad:
 			rank[slot] = 4
 		case slow[slot]:
 			rank[slot] = 3

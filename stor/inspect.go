@@ -63,6 +63,11 @@ func (v *View) judge(pos tlog.Position, pl *place, answers []shardAnswer) []Dama
 		case err == nil && a.shard.Digest == pl.digest && a.shard.Index < n && (a.shard.Index == claimed || claimed == indexMaybe):
 			good[a.shard.Index] = true
 			continue
+		case claimed == indexBad:
+			if err == nil && a.shard.Digest == pl.digest && a.shard.Index < n {
+				blamed[a.shard.Index] = true
+			}
+			err = errBad
 		case claimed == indexNone && (err == nil || isDamage(err)):
 			continue // it holds nothing of the log, and does not say it does
 		case err == nil:
@@ -85,6 +90,9 @@ func (v *View) judge(pos tlog.Position, pl *place, answers []shardAnswer) []Dama
 	}
 	return damaged
 }
+
+// errBad is the damage of a server whose claim is not one.
+var errBad = tlog.Corruptf("stor: what is held as its meta is none")
 
 func (v *View) inspect(ctx context.Context, slot int, pos tlog.Position, buf []byte) shardAnswer {
 	server, err := v.server(slot)

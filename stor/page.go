@@ -17,12 +17,13 @@ const (
 	pagesKept  = 64   // 80 KiB each
 	indexNone  = -1
 	indexMaybe = -2 // the server did not say
+	indexBad   = -3 // what the server says is not a meta
 )
 
 // place is where the shards of one position are.
 type place struct {
 	digest tlog.Hash
-	index  []int16 // by slot: index held, indexNone or indexMaybe
+	index  []int16 // by slot: index held, indexNone, indexMaybe or indexBad
 }
 
 // page is the places of pageSize positions, from number × pageSize + 1 on; one
@@ -185,7 +186,29 @@ func (c *pageCache) drop(pg *page) {
 type metasAnswer struct {
 	slot  int
 	metas []Meta
-	err   error
+	bad   []tlog.Position // that have something else
+	err   error           // with bad: what that is
+}
+
+// said reports whether the server said all that it holds, but for bad.
+func (a *metasAnswer) said() bool { return a.err == nil || len(a.bad) > 0 }
+
+// listing is what all servers say of some positions.
+type listing struct {
+	metas  [][]takeover.Meta        // by slot
+	bad    []map[tlog.Position]bool // by slot
+	unsure []bool                   // by slot: what it does not say it may hold all the same
+	votes  []bool                   // by slot: what it lacks, it never had
+}
+
+// voting counts the servers that vote on a position.
+func (l *listing) voting(pos tlog.Position) (n int) {
+	for slot, votes := range l.votes {
+		if votes && !l.bad[slot][pos] {
+			n++
+		}
+	}
+	return n
 }
 
 // load reads the metas of a page from all servers and finds, for every
@@ -198,51 +221,71 @@ func (v *View) load(ctx context.Context, pg *page) error {
 	if err != nil {
 		return err
 	}
-	m := &v.pool.manifest
-	metas := make([][]takeover.Meta, m.P())
-	unsure := make([]bool, m.P())
-	var errs []error
-	for slot := range metas {
-		a, ok := answers[slot]
-		metas[slot] = coreMetas(a.metas)
-		if unsure[slot] = !ok || a.err != nil; !unsure[slot] {
+	l, errs := v.listing(answers)
+	for _, unsure := range l.unsure {
+		if !unsure {
 			pg.asked++
-		} else if a.err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", v.pool.slotName(slot), a.err))
 		}
 	}
-	pg.why, pg.unsure = because(errs), unsure
-	votes := pg.asked
+	pg.why, pg.unsure = because(errs), l.unsure
 	for _, slot := range rules.Joining { // what they lack says nothing
-		if !unsure[slot] {
-			votes--
-		}
+		l.votes[slot] = false
 	}
 	if v.pool.rules.Load() != rules {
 		return errChanged
 	}
-	if votes < m.R() {
+	m := &v.pool.manifest
+	if votes := l.voting(0); votes < m.R() {
 		return tlog.Unavailablef("stor: vdisk %v: positions %d to %d: %d of %d shard servers answer, %d are needed: %w", v.vdisk, first, pg.last, votes, m.P(), m.R(), pg.why)
 	}
 	pg.places = make([]place, pg.last-first+1)
 	for i := range pg.places {
-		pg.places[i] = v.locate(metas, unsure, first+tlog.Position(i))
+		pg.places[i] = v.locate(l, first+tlog.Position(i))
 	}
 	return nil
 }
 
+// listing sorts answers by slot. The errors say who did not answer in full.
+func (v *View) listing(answers map[int]metasAnswer) (*listing, []error) {
+	p := v.pool.manifest.P()
+	l := &listing{metas: make([][]takeover.Meta, p), bad: make([]map[tlog.Position]bool, p), unsure: make([]bool, p), votes: make([]bool, p)}
+	var errs []error
+	for slot := range p {
+		a, ok := answers[slot]
+		l.metas[slot] = coreMetas(a.metas)
+		l.votes[slot] = ok && a.said()
+		l.unsure[slot] = !l.votes[slot]
+		for _, pos := range a.bad {
+			if l.bad[slot] == nil {
+				l.bad[slot] = map[tlog.Position]bool{}
+			}
+			l.bad[slot][pos] = true
+		}
+		if a.err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", v.pool.slotName(slot), a.err))
+		}
+	}
+	return l, errs
+}
+
 // locate picks the digest of one position: the one that was decided, or the
 // one of the highest epoch that k indices claim.
-func (v *View) locate(metas [][]takeover.Meta, unsure []bool, pos tlog.Position) place {
+func (v *View) locate(l *listing, pos tlog.Position) place {
 	digest, fixed := v.decided(pos)
-	for _, c := range takeover.Claims(metas, pos, v.pool.manifest.K) {
+	if !fixed && l.voting(pos) < v.pool.manifest.R() {
+		return place{}
+	}
+	for _, c := range takeover.Claims(l.metas, pos, v.pool.manifest.K) {
 		if fixed && c.Digest != digest {
 			continue
 		}
 		pl := place{digest: c.Digest, index: make([]int16, len(c.Index))}
 		for slot, i := range c.Index {
 			pl.index[slot] = int16(i)
-			if i < 0 && unsure[slot] {
+			switch {
+			case l.bad[slot][pos]:
+				pl.index[slot] = indexBad
+			case i < 0 && l.unsure[slot]:
 				pl.index[slot] = indexMaybe
 			}
 		}
@@ -268,7 +311,7 @@ func (v *View) metas(ctx context.Context, from, to tlog.Position) (map[int]metas
 		select {
 		case a := <-arrived:
 			answers[a.slot] = a
-			if a.err == nil {
+			if a.said() {
 				good++
 			}
 			if good == v.pool.manifest.R() && grace == nil {
@@ -301,7 +344,11 @@ func (v *View) metasOf(ctx context.Context, slot int, from, to tlog.Position) me
 	if err != nil && ctx.Err() == nil {
 		v.lost(slot, err)
 	}
-	return metasAnswer{slot, metas, err}
+	a := metasAnswer{slot: slot, metas: metas, err: err}
+	if bad := (*BadMetas)(nil); errors.As(err, &bad) {
+		a.bad = bad.Positions
+	}
+	return a
 }
 
 // server is the one of a slot, unless it did not vote when the view was made

@@ -292,6 +292,8 @@ func corePlace(pl *place) repair.Place {
 		switch {
 		case i == indexMaybe:
 			c.Index = append(c.Index, repair.Unsure)
+		case i == indexBad:
+			c.Index = append(c.Index, repair.Bad)
 		case i < 0:
 			c.Index = append(c.Index, repair.None)
 		default:
@@ -344,6 +346,8 @@ func shardState(pl *place, slot int, a *shardAnswer, n int) repair.Shard {
 		return repair.Shard{State: repair.Silent}
 	case ours && (claimed == a.shard.Index || claimed == indexMaybe):
 		return repair.Shard{State: repair.Good, Index: a.shard.Index}
+	case claimed == indexBad:
+		return repair.Shard{State: repair.Damaged, Index: repair.None}
 	case claimed >= 0:
 		return repair.Shard{State: repair.Damaged, Index: claimed}
 	case claimed == indexNone:

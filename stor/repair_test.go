@@ -3,6 +3,7 @@ package stor_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"tlog"
@@ -63,6 +64,57 @@ func (f *fakeServer) flip(which func(tlog.Position) bool) (n int) {
 		}
 	}
 	return n
+}
+
+// Of a server whose metas of some positions are none, the others are believed:
+// what it lacks is written to it, and what it does not claim as it should.
+func TestRepairOfDamagedMetas(t *testing.T) {
+	for _, deep := range []bool{false, true} {
+		f := newFixture(t, 4, 2, 6, 7)
+		l := f.takeover()
+		f.commit(l, 12)
+		s := f.fakes[3]
+		s.forget(third)
+		s.badMetas = map[tlog.Position]bool{2: true, 5: true}
+		bare := f.fakes[1]
+		bare.forget(func(p tlog.Position) bool { return p == 7 })
+		bare.badMetas = map[tlog.Position]bool{7: true, 8: true}
+		v := f.verify()
+		if d, err := v.Inspect(t.Context(), 5); err != nil || len(d) != 1 || d[0].Server != s.name || !strings.Contains(d[0].Err.Error(), "as its meta") {
+			t.Errorf("position 5: %v, %v", d, err)
+		}
+		if p := f.repair(l, deep); p.Short != 0 || p.Lost != 0 {
+			t.Errorf("deep %v: %+v", deep, p)
+		}
+		if len(s.badMetas)+len(bare.badMetas) > 0 {
+			t.Errorf("deep %v: left are %v and %v", deep, s.badMetas, bare.badMetas)
+		}
+		f.whole()
+		l.Close()
+		f.close()
+	}
+}
+
+// Where too few servers have a meta, what the others claim decides nothing.
+func TestTooManyDamagedMetas(t *testing.T) {
+	f := newFixture(t, 1, 2, 2, 3) // one shard is enough to read, and two answers are needed
+	defer f.close()
+	l := f.takeover()
+	f.commit(l, 4)
+	l.Close()
+	v, err := f.pool.Survey(t.Context(), f.vdisk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		f.fakes[i].badMetas = map[tlog.Position]bool{2: true}
+	}
+	if r, err := v.Read(t.Context(), 2); tlog.ClassOf(err) != tlog.Corrupt {
+		t.Errorf("a position of which one server has a meta: %v, %v", r, err)
+	}
+	if _, err := v.Read(t.Context(), 1); err != nil {
+		t.Errorf("the position before: %v", err)
+	}
 }
 
 // A server that is wiped after it was asked who it is does not claim to hold

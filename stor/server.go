@@ -96,7 +96,9 @@ type Server interface {
 	// Control reads the owner and hints of a vdisk; the zero Control if there is none.
 	Control(ctx context.Context, vdisk tlog.UUID) (Control, error)
 
-	// Metas reads the metas that exist of positions from…to, in order.
+	// Metas reads the metas that exist of positions from…to, in order. What is
+	// held of a position and is no meta is a *BadMetas error, beside the metas of
+	// all others.
 	Metas(ctx context.Context, vdisk tlog.UUID, from, to tlog.Position) ([]Meta, error)
 
 	// Shard reads a stored shard (limit > 0: its first limit bytes at most).
@@ -127,6 +129,24 @@ type Filler interface {
 	// belongs to the Server, also after an error: it may still be written to.
 	Fill(ctx context.Context, vdisk tlog.UUID, pos tlog.Position, buf []byte) (shard, memory []byte, err error)
 }
+
+// BadMetas says that a server holds, of some positions, something that is not a
+// meta. Class tlog.Corrupt.
+type BadMetas struct {
+	Positions []tlog.Position // in order
+	Err       error           // about the first of them
+}
+
+// Error tells of the first, and how many there are.
+func (b *BadMetas) Error() string {
+	if n := len(b.Positions); n > 1 {
+		return fmt.Sprintf("%v (and %d more)", b.Err, n-1)
+	}
+	return b.Err.Error()
+}
+
+// Unwrap gives what is wrong with the first.
+func (b *BadMetas) Unwrap() error { return b.Err }
 
 // ErrAbsent says that a position has no shard on a server.
 var ErrAbsent = errors.New("no such shard")

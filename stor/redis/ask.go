@@ -19,7 +19,7 @@ func (s *Server) Fence(ctx context.Context, r *stor.FenceRequest) (stor.Control,
 		return stor.Control{}, s.refusal(stor.ServerError, "fence: epoch 0 owns nothing")
 	}
 	rest, err := s.script(ctx, "fence", s.scripts.fence,
-		3, keyID, controlKey(r.Vdisk), keyVdisks,
+		"3", keyID, controlKey(r.Vdisk), keyVdisks,
 		r.Cookie.String(), number(r.ConfigVersion), number(r.Epoch), r.ID.String(), r.Vdisk.String())
 	if err != nil {
 		return stor.Control{}, err
@@ -40,17 +40,23 @@ func (s *Server) Init(ctx context.Context, cookie tlog.UUID, m *stor.Manifest) e
 	if err != nil {
 		return fmt.Errorf("stor/redis: init: manifest: %w", err)
 	}
-	if _, err = s.script(ctx, "init", s.scripts.init, 1, keyID, cookie.String(), number(m.ConfigVersion), text); err != nil {
+	if _, err = s.script(ctx, "init", s.scripts.init, "1", keyID, cookie.String(), number(m.ConfigVersion), string(text)); err != nil {
 		return err
 	}
 	return s.rewrite(ctx)
 }
 
-// script runs x and gives what follows the OK of its answer.
-func (s *Server) script(ctx context.Context, what string, x script, args ...any) (string, error) {
+// script runs x and gives what follows the OK of its answer. The words are the
+// number of keys, the keys, and the arguments.
+func (s *Server) script(ctx context.Context, what string, x script, words ...string) (string, error) {
 	if s.opt.ReadOnly {
 		return "", s.refusal(stor.Denied, "%s: opened for reading only", what)
 	}
+	args := make([]any, 0, len(words)+2)
+	for _, w := range words {
+		args = append(args, w)
+	}
+	args = append(args, wholeSum(nil, []byte(strings.Join(words, " "))))
 	var reply any
 	err := s.with(ctx, smallReply, func(c *conn) error {
 		var err error

@@ -98,6 +98,8 @@ func (s *Server) verdict(what string, reply any, err error) (word, rest string, 
 		return word, rest, s.fenced(what, rest)
 	case "NODATA":
 		return word, rest, s.refusal(stor.NoData, "%s: the shard is not there", what)
+	case "GARBLED":
+		return word, rest, s.refusal(stor.ServerError, "%s: the request did not arrive as it was sent", what)
 	case "CONFLICT":
 		return word, rest, s.refusal(stor.Conflict, "%s: another one of the same number is held: %s", what, clip(rest))
 	case "WRONGSTORE":

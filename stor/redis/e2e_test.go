@@ -128,9 +128,8 @@ func TestTornShard(t *testing.T) {
 		if test.held == "" {
 			r.Do("DEL", "tmp")
 		}
-		got, err := redigo.String(c.Do("EVAL", redis.AppendScript(), 5, "tlog:id", fmt.Sprintf("tlog:{%v}:ctl", vdisk), "m", "d", "tmp",
-			me.Cookie.String(), fmt.Sprintf("%020d", 1), fmt.Sprintf("%020d", owner.Epoch), owner.ID.String(), fmt.Sprintf("%020d", 1),
-			"000", fmt.Sprintf("%064x", 1), fmt.Sprintf("%020d", 0), test.size, "0"))
+		words := appendWords(test.size)
+		got, err := evalAppend(c, append(words, redis.WholeSum(words...)))
 		if word, _, _ := strings.Cut(got, " "); err != nil || word != test.want {
 			t.Errorf("%q of %s bytes: %q, %v; want %s", test.held, test.size, got, err, test.want)
 		}

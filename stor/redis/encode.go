@@ -18,6 +18,7 @@ type encoder struct {
 	expiry  time.Duration // of a temporary key
 
 	text  []byte
+	words []byte    // keys and arguments of a script
 	word  [192]byte // room for the longest key
 	parts []part
 	all   [][]byte
@@ -67,41 +68,49 @@ func (e *encoder) request(q *request) {
 		e.bytes(strconv.AppendInt(e.word[:0], max(e.expiry.Milliseconds(), 1), 10))
 	}
 	if q.eval {
-		e.command(18, "EVAL")
+		e.command(19, "EVAL")
 		e.bulk(e.scripts.append.text)
 	} else {
-		e.command(18, "EVALSHA")
+		e.command(19, "EVALSHA")
 		e.bulk(e.scripts.append.sha)
 	}
+	e.words = e.words[:0]
 	e.keys(r)
 	e.arguments(r, size)
+	e.bytes(wholeSum(e.word[:0], e.words[:len(e.words)-1]))
+}
+
+// said is bytes of a key or an argument.
+func (e *encoder) said(word []byte) {
+	e.words = append(append(e.words, word...), ' ')
+	e.bytes(word)
 }
 
 // keys appends the number of keys of the append script, and the keys.
 func (e *encoder) keys(r *stor.AppendRequest) {
-	e.bulk("5")
-	e.bulk(keyID)
-	e.bytes(appendVdiskKey(e.word[:0], r.Vdisk, "ctl"))
-	e.bytes(appendNumber(appendVdiskKey(e.word[:0], r.Vdisk, "m:"), r.Position))
-	e.bytes(appendNumber(appendVdiskKey(e.word[:0], r.Vdisk, "d:"), r.Position))
-	e.bytes(appendTemporaryKey(e.word[:0], r))
+	e.said(append(e.word[:0], '5'))
+	e.said(append(e.word[:0], keyID...))
+	e.said(appendVdiskKey(e.word[:0], r.Vdisk, "ctl"))
+	e.said(appendNumber(appendVdiskKey(e.word[:0], r.Vdisk, "m:"), r.Position))
+	e.said(appendNumber(appendVdiskKey(e.word[:0], r.Vdisk, "d:"), r.Position))
+	e.said(appendTemporaryKey(e.word[:0], r))
 }
 
-// arguments appends ARGV of the append script.
+// arguments appends ARGV of the append script, but for the last.
 func (e *encoder) arguments(r *stor.AppendRequest, size int) {
-	e.bytes(appendUUID(e.word[:0], r.Cookie))
-	e.bytes(appendNumber(e.word[:0], r.ConfigVersion))
-	e.bytes(appendNumber(e.word[:0], r.Epoch))
-	e.bytes(appendUUID(e.word[:0], r.ID))
-	e.bytes(appendNumber(e.word[:0], r.Position))
-	e.bytes(appendIndex(e.word[:0], r.Index))
-	e.bytes(hex.AppendEncode(e.word[:0], r.Digest[:]))
-	e.bytes(appendNumber(e.word[:0], r.Commit))
-	e.bytes(strconv.AppendInt(e.word[:0], int64(size), 10))
+	e.said(appendUUID(e.word[:0], r.Cookie))
+	e.said(appendNumber(e.word[:0], r.ConfigVersion))
+	e.said(appendNumber(e.word[:0], r.Epoch))
+	e.said(appendUUID(e.word[:0], r.ID))
+	e.said(appendNumber(e.word[:0], r.Position))
+	e.said(appendIndex(e.word[:0], r.Index))
+	e.said(hex.AppendEncode(e.word[:0], r.Digest[:]))
+	e.said(appendNumber(e.word[:0], r.Commit))
+	e.said(strconv.AppendInt(e.word[:0], int64(size), 10))
 	if r.Replace {
-		e.bulk("1")
+		e.said(append(e.word[:0], '1'))
 	} else {
-		e.bulk("0")
+		e.said(append(e.word[:0], '0'))
 	}
 }
 

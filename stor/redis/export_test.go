@@ -2,6 +2,7 @@ package redis
 
 import (
 	"net"
+	"strings"
 
 	redigo "github.com/gomodule/redigo/redis"
 
@@ -36,6 +37,11 @@ func (s *Server) Outcome(r *stor.AppendRequest, reply any, said error) (stor.Met
 
 // ParseMeta reads the value of a meta key.
 var ParseMeta = parseMeta
+
+// WholeSum is the last argument of a script.
+func WholeSum(words ...string) string {
+	return string(wholeSum(nil, []byte(strings.Join(words, " "))))
+}
 
 // AppendScript is the text of the append script.
 func AppendScript() string { return newScripts(false).append.text }

@@ -24,11 +24,11 @@ func (s *Server) Metas(ctx context.Context, vdisk tlog.UUID, from, to tlog.Posit
 		return nil, err
 	}
 	from, to = max(from, 1), min(to, c.Head)
-	var metas []stor.Meta
+	var all metaList
 	for from <= to {
 		// The subtraction cannot go below zero, and no sum can overflow.
 		n := min(uint64(to-from), pagePositions*pagesAhead-1) + 1
-		if metas, err = s.metas(ctx, vdisk, from, int(n), metas); err != nil {
+		if err = s.metas(ctx, vdisk, from, int(n), &all); err != nil {
 			return nil, err
 		}
 		if uint64(to-from) < n {
@@ -36,13 +36,36 @@ func (s *Server) Metas(ctx context.Context, vdisk tlog.UUID, from, to tlog.Posit
 		}
 		from += tlog.Position(n)
 	}
-	return metas, nil
+	if len(all.bad.Positions) > 0 {
+		all.bad.Err = tlog.Corruptf("stor/redis: %s: vdisk %v: %w", s.name, vdisk, all.bad.Err)
+		return all.metas, &all.bad
+	}
+	return all.metas, nil
+}
+
+// metaList is what a server holds of some positions.
+type metaList struct {
+	metas []stor.Meta
+	bad   stor.BadMetas
+}
+
+// add adds what is held of a position.
+func (l *metaList) add(pos tlog.Position, value []byte) {
+	m, err := parseMeta(string(value), pos)
+	if err == nil {
+		l.metas = append(l.metas, m)
+		return
+	}
+	if len(l.bad.Positions) == 0 {
+		l.bad.Err = err
+	}
+	l.bad.Positions = append(l.bad.Positions, pos)
 }
 
 // metas appends the metas of n positions.
-func (s *Server) metas(ctx context.Context, vdisk tlog.UUID, from tlog.Position, n int, metas []stor.Meta) ([]stor.Meta, error) {
+func (s *Server) metas(ctx context.Context, vdisk tlog.UUID, from tlog.Position, n int, all *metaList) error {
 	prefix := appendVdiskKey(nil, vdisk, "m:")
-	values := make([]string, 0, n)
+	values := make([][]byte, 0, n)
 	err := s.with(ctx, smallReply, func(c *conn) error {
 		values = values[:0]
 		var pages []int
@@ -61,22 +84,17 @@ func (s *Server) metas(ctx context.Context, vdisk tlog.UUID, from tlog.Position,
 		return receivePages(c, pages, &values)
 	})
 	if err != nil {
-		return nil, s.judge("metas", err)
+		return s.judge("metas", err)
 	}
 	for i, v := range values {
-		if v == "" {
-			continue
+		if v != nil { // an empty value is something, and no meta
+			all.add(from+tlog.Position(i), v)
 		}
-		m, err := parseMeta(v, from+tlog.Position(i))
-		if err != nil {
-			return nil, tlog.Corruptf("stor/redis: %s: vdisk %v: %w", s.name, vdisk, err)
-		}
-		metas = append(metas, m)
 	}
-	return metas, nil
+	return nil
 }
 
-func receivePages(c *conn, pages []int, values *[]string) error {
+func receivePages(c *conn, pages []int, values *[][]byte) error {
 	if err := c.Flush(); err != nil {
 		return err
 	}
@@ -90,7 +108,7 @@ func receivePages(c *conn, pages []int, values *[]string) error {
 		if err != nil {
 			return err
 		}
-		v, err := redis.Strings(reply, nil)
+		v, err := redis.ByteSlices(reply, nil)
 		if err != nil {
 			return err
 		}

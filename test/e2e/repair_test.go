@@ -155,6 +155,7 @@ func repairRedis(t *testing.T, s *stack, rolledBack, rotten, wiped int) moment {
 
 	p.load(t, rolledBack, old)
 	p.flipTenth(t, rotten)
+	p.breakMetas(t, rotten)
 	p.damaged(t, last, rolledBack, rotten)
 	if out := p.ctl(t, 2, "repair", vdisk); !strings.Contains(out, "--force") {
 		t.Errorf("repair without --force said %s", out)
@@ -236,6 +237,29 @@ func (p *pool) clean(t *testing.T) {
 	t.Helper()
 	p.ctl(t, 0, "verify", vdisk)
 	p.ctl(t, 0, "scrub", "--all")
+}
+
+// breakMetas leaves what a server says of some positions without its form: one
+// digit is none, there is a byte too many, or nothing. Of one of them the shard is
+// gone too. Other positions the server lost altogether.
+func (p *pool) breakMetas(t *testing.T, server int) {
+	t.Helper()
+	c := p.dial(t, server)
+	defer c.Close()
+	keys, err := redis.Strings(c.Do("KEYS", "tlog:*:m:*"))
+	if err != nil || len(keys) < 30 {
+		t.Fatalf("%d metas found to damage: %v", len(keys), err)
+	}
+	data := func(key string) string { return strings.Replace(key, ":m:", ":d:", 1) }
+	for _, args := range [][]any{
+		{"SETRANGE", keys[1], 30, "q"}, {"SETRANGE", keys[4], 3, "9"}, {"APPEND", keys[7], "0"}, {"SETRANGE", keys[8], 86, "9"},
+		{"SET", keys[11], ""}, {"SETRANGE", keys[14], 84, "."}, {"DEL", data(keys[14])},
+		{"DEL", keys[17], data(keys[17])}, {"DEL", keys[18], data(keys[18])},
+	} {
+		if _, err := c.Do(args[0].(string), args[1:]...); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // flipTenth flips one bit in every tenth shard of a server.

@@ -28,13 +28,14 @@ type Listed struct {
 // Place is what is claimed of one position.
 type Place struct {
 	Known bool  // its digest is known
-	Index []int // by server: the index claimed, None, or Unsure
+	Index []int // by server: the index claimed, None, Unsure, or Bad
 }
 
 // What a server may claim beside an index.
 const (
 	None   = -1
 	Unsure = -2 // it did not answer
+	Bad    = -3 // it answered, with something that is no claim
 )
 
 // Looked answers Look: what was found, by server.
@@ -46,7 +47,7 @@ type Looked struct {
 // Shard is what a server holds of a position.
 type Shard struct {
 	State State
-	Index int // with Good; with Damaged the index claimed
+	Index int // with Good; with Damaged the index claimed, None if the claim is bad too
 }
 
 // State is what reading a shard gave.

@@ -107,10 +107,11 @@ func (m *Machine) listed(e Listed) {
 	for i, p := range e.Places {
 		at := e.From + tlog.Position(i)
 		have, unsure := m.claimed(p)
+		bad := slices.Contains(p.Index, Bad)
 		switch {
 		case !p.Known:
-			m.emit(Finished{Position: at, Short: m.cfg.N, Lost: unsure == 0})
-		case m.cfg.Deep || have+unsure < m.cfg.N:
+			m.emit(Finished{Position: at, Short: m.cfg.N, Lost: unsure == 0 && !bad})
+		case m.cfg.Deep || bad || have+unsure < m.cfg.N:
 			m.page = append(m.page, todo{at, have})
 		default:
 			m.emit(Finished{Position: at, Short: m.cfg.N - have})

@@ -11,7 +11,9 @@ import (
 )
 
 // A script is one pass: "event → actions" a line. Shards are written by server:
-// 0…9 an index held well, d3 index 3 damaged, - nothing, ? no answer.
+// 0…9 an index held well, d3 index 3 damaged, x something with a claim that is
+// damaged, - nothing, ? no answer; claims in
+// the same way.
 func run(t *testing.T, cfg repair.Config, script string) {
 	t.Helper()
 	m := repair.New(cfg)
@@ -72,6 +74,8 @@ func place(claims string) repair.Place {
 			p.Index = append(p.Index, repair.None)
 		case '?':
 			p.Index = append(p.Index, repair.Unsure)
+		case 'x':
+			p.Index = append(p.Index, repair.Bad)
 		default:
 			p.Index = append(p.Index, int(c-'0'))
 		}
@@ -87,6 +91,8 @@ func shards(t *testing.T, text string) []repair.Shard {
 		case c == 'd':
 			damaged = true
 			continue
+		case c == 'x':
+			list = append(list, repair.Shard{State: repair.Damaged, Index: repair.None})
 		case c == '-':
 			list = append(list, repair.Shard{State: repair.Absent})
 		case c == '?':
@@ -130,6 +136,30 @@ func text(a repair.Action) string {
 		return fmt.Sprintf("end %d", a.Reason)
 	}
 	return reflect.TypeOf(a).String()
+}
+
+// TestDamagedClaims are passes over positions of which a server claims nonsense.
+func TestDamagedClaims(t *testing.T) {
+	spare := repair.Config{P: 4, N: 3, K: 2, Head: 1}
+	for _, c := range []struct{ name, text string }{
+		{"a damaged claim is looked at though n indices are claimed, and made again with its shard", `
+			start → list 1-1
+			listed 1 012x → look 1
+			looked 1 012x → 1.0>3 replace
+			done 1 3 → finished 1 written 1 short 0, end 0`},
+		{"a damaged claim without a shard makes room for what is missing", `
+			start → list 1-1
+			listed 1 0x2- → look 1
+			looked 1 0x20 → 1.1>1 replace
+			done 1 1 → finished 1 written 1 short 0, end 0`},
+		{"or for what its server would have first", `
+			start → list 1-1
+			listed 1 01x2 → look 1
+			looked 1 01x2 → 1.2>2 replace
+			done 1 2 → finished 1 written 1 short 0, end 0`},
+	} {
+		t.Run(c.name, func(t *testing.T) { run(t, spare, c.text) })
+	}
 }
 
 func TestPass(t *testing.T) {

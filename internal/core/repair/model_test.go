@@ -23,10 +23,14 @@ func drawWorld(t *rapid.T) *world {
 	for range rapid.IntRange(0, 8).Draw(t, "positions") {
 		var at []repair.Shard
 		for range w.cfg.P {
-			at = append(at, repair.Shard{
+			s := repair.Shard{
 				State: rapid.SampledFrom([]repair.State{repair.Good, repair.Good, repair.Good, repair.Damaged, repair.Absent, repair.Silent}).Draw(t, "state"),
 				Index: rapid.IntRange(0, w.cfg.N-1).Draw(t, "index"),
-			})
+			}
+			if s.State == repair.Damaged && rapid.Bool().Draw(t, "no claim") {
+				s.Index = repair.None
+			}
+			at = append(at, s)
 		}
 		w.shards = append(w.shards, at)
 	}
@@ -49,7 +53,8 @@ func (w *world) good(at []repair.Shard) (distinct, silent int, holders map[int]i
 
 // A pass whose writes succeed leaves n good indices at every position that had
 // k, less what silent servers may hold; it never writes on fewer than k, and
-// distinct good indices never decrease on the way. No damaged shard is left.
+// distinct good indices never decrease on the way. No damaged shard is left, and
+// no damaged claim.
 func TestPassRepairsEverything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)
@@ -112,6 +117,11 @@ func (w *world) check(t *rapid.T, f repair.Finished) {
 			}
 		}
 	}
+	for s, sh := range w.shards[f.Position-1] {
+		if bad(sh) && (good >= w.cfg.K || !f.Looked) {
+			t.Fatalf("position %d: server %d still has a damaged claim (%+v)", f.Position, s, f)
+		}
+	}
 	switch {
 	case f.Lost:
 		if good >= w.cfg.K || silent > 0 {
@@ -126,16 +136,23 @@ func (w *world) check(t *rapid.T, f repair.Finished) {
 
 func (w *world) head() tlog.Position { return tlog.Position(len(w.shards)) }
 
+// bad reports whether what a server claims is none.
+func bad(s repair.Shard) bool {
+	return s.State == repair.Damaged && s.Index == repair.None
+}
+
 // list claims what is held, well or not.
 func (w *world) list(a repair.List) repair.Event {
 	e := repair.Listed{From: a.From}
 	for pos := a.From; pos <= a.To; pos++ {
 		p := repair.Place{Known: true}
 		for _, s := range w.shards[pos-1] {
-			switch s.State {
-			case repair.Silent:
+			switch {
+			case bad(s):
+				p.Index = append(p.Index, repair.Bad)
+			case s.State == repair.Silent:
 				p.Index = append(p.Index, repair.Unsure)
-			case repair.Absent:
+			case s.State == repair.Absent:
 				p.Index = append(p.Index, repair.None)
 			default:
 				p.Index = append(p.Index, s.Index)

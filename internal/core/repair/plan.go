@@ -68,11 +68,30 @@ func (m *Machine) plan(shards []Shard) plan {
 		}
 	}
 	for s := range shards {
-		if sh := &shards[s]; sh.State == Damaged && !b.taken[s] && sh.Index >= 0 && sh.Index < m.cfg.N {
-			p.writes = append(p.writes, Write{Server: s, Index: sh.Index, Replace: true, Surplus: true})
+		if i, bad := b.again(s); bad && !b.taken[s] {
+			p.writes = append(p.writes, Write{Server: s, Index: i, Replace: true, Surplus: true})
 		}
 	}
 	return p
+}
+
+// again says which index a server is given in place of what is damaged: the one it
+// claims, or one that others hold, its own first.
+func (b *board) again(s int) (index int, bad bool) {
+	sh := &b.shards[s]
+	switch {
+	case sh.State != Damaged:
+		return 0, false
+	case sh.Index == None:
+		own := (s - b.m.cfg.First%b.m.cfg.P + b.m.cfg.P) % b.m.cfg.P
+		for i := range b.holders {
+			if at := (own + i) % b.m.cfg.N; b.holders[at] > 0 {
+				return at, true
+			}
+		}
+		return 0, false
+	}
+	return sh.Index, sh.Index >= 0 && sh.Index < b.m.cfg.N
 }
 
 // give writes what is missing where choose says; −1: nowhere.
