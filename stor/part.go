@@ -169,19 +169,21 @@ func (b *batch) usable(slot int) int {
 	return slot
 }
 
-// A server that lets a reader wait is not waited for: others have the position.
-// One that is asked for much may take longer; and what takes all of them long is
-// not the fault of one.
+// A server that lets a reader of a record wait is not waited for: others have the
+// position. One that is asked for many may take longer, as reading all of their
+// positions instead would: a disk that is busy for a second or two, with what the
+// reader writes to it perhaps, is not to be given more to do. And what takes all
+// of them long is not the fault of one.
 const (
-	partTime = readHedgeTime / 8 // more than readHedgeTime, for each range
-	partMost = 8 * readHedgeTime
+	partTime = readHedgeTime      // for each range
+	partMost = 32 * readHedgeTime // for any number; 8 s
 )
 
 // run asks the servers and waits for them.
 func (b *batch) run(ctx context.Context) {
 	limited, cancel := context.WithCancel(ctx)
 	defer cancel() // what is still asked for is not wanted any more
-	arrived, waiting := make(chan *partsOf, len(b.bySlot)), map[*partsOf]bool{}
+	began, arrived, waiting := time.Now(), make(chan *partsOf, len(b.bySlot)), map[*partsOf]bool{}
 	for _, a := range b.bySlot {
 		if len(a.shards) == 0 {
 			continue
@@ -192,18 +194,20 @@ func (b *batch) run(ctx context.Context) {
 			arrived <- a
 		}()
 	}
-	patience := min(readHedgeTime+time.Duration(b.most-1)*partTime, partMost)
+	patience := min(time.Duration(b.most)*partTime, partMost)
 	late := time.NewTimer(patience)
 	defer late.Stop()
 	for len(waiting) > 0 {
 		select {
 		case a := <-arrived:
 			delete(waiting, a)
-			b.take(a)
+			if b.take(a); a.err != nil && time.Since(began) > readHedgeTime {
+				b.view.rest(a.slot, max(restTime, 4*patience)) // it, or its client, gave up first
+			}
 			late.Reset(patience)
 		case <-late.C:
 			for a := range waiting {
-				b.view.rest(a.slot)
+				b.view.rest(a.slot, max(restTime, 4*patience))
 				b.fail(a, ErrNoPart)
 			}
 			return
@@ -235,17 +239,18 @@ func (b *batch) fail(a *partsOf, err error) {
 	}
 }
 
-// restTime is how long a server that let a part wait is not asked for parts.
+// restTime is how long, at least, a server that let a part wait is not asked for
+// parts; four times as long as it was waited for, if that is more.
 const restTime = 5 * time.Second
 
 // rest has a server not asked for parts for a while.
-func (v *View) rest(slot int) {
+func (v *View) rest(slot int, while time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.rests == nil {
 		v.rests = map[int]time.Time{}
 	}
-	v.rests[slot] = time.Now().Add(restTime)
+	v.rests[slot] = time.Now().Add(while)
 }
 
 func (v *View) resting(slot int) bool {

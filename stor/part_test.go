@@ -176,7 +176,7 @@ func TestPartsOfServersThatTakeLong(t *testing.T) {
 		}
 		<-time.After(time.Minute) // it is asked again
 		for index := range 3 {    // one holds an index of all positions here
-			*p.servers[p.holder(1, index)].after = time.Duration(index) * 390 * time.Millisecond
+			*p.servers[p.holder(1, index)].after = time.Duration(index) * 1400 * time.Millisecond
 		}
 		list := p.wanted(all...)
 		p.view.ReadParts(t.Context(), list)
