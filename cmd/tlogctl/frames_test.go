@@ -39,7 +39,8 @@ func TestEveryFrame(t *testing.T) {
 	}
 }
 
-// fenceOften has a directory's active segment be sealed, by frames of another vdisk.
+// fenceOften has a directory's active segment be sealed, by frames of another
+// vdisk, and the one behind it, which has no others: 512 fill one.
 func fenceOften(t *testing.T, dir string, vdisk tlog.UUID) {
 	t.Helper()
 	s, err := file.Open(dir, file.Options{SegmentBytes: 1})
@@ -50,7 +51,7 @@ func fenceOften(t *testing.T, dir string, vdisk tlog.UUID) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for epoch := tlog.Epoch(1); epoch <= 600; epoch++ {
+	for epoch := tlog.Epoch(1); epoch <= 1200; epoch++ {
 		r := &stor.FenceRequest{Identity: stor.Identity{Cookie: cookie, ConfigVersion: m.ConfigVersion},
 			Owner: stor.Owner{Epoch: epoch, ID: tlog.UUID{1}}, Vdisk: vdisk}
 		if _, err := s.Fence(t.Context(), r); err != nil {
