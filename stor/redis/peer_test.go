@@ -52,12 +52,14 @@ func listen(t testing.TB, handle func(net.Conn)) string {
 }
 
 // peer is a scripted Redis: reply gives the raw answer to a command, or "" for
-// the usual one; io.EOF closes the connection.
+// the usual one; errQuiet answers nothing, and io.EOF closes the connection.
 type peer struct {
 	info   map[string]string // overrules
 	config map[string]string
 	reply  func(command []string) (string, error)
 }
+
+var errQuiet = errors.New("no answer")
 
 func (p peer) start(t testing.TB) string { return listen(t, p.serve) }
 
@@ -70,7 +72,11 @@ func (p peer) serve(c net.Conn) {
 		}
 		answer := ""
 		if p.reply != nil {
-			if answer, err = p.reply(words); err != nil {
+			answer, err = p.reply(words)
+			if errors.Is(err, errQuiet) {
+				continue
+			}
+			if err != nil {
 				return
 			}
 		}
