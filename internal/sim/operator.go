@@ -59,21 +59,25 @@ func (w *world) replaceable() bool {
 }
 
 // unfinished is a slot whose server is to be replaced, or of which a
-// replacement was begun; −1: none.
+// replacement was begun, or any if a change of the manifest was begun that
+// reached too few servers: then the tools say what to run. −1: none.
 func (w *world) unfinished() int {
 	m, n := w.rules(), 0
 	for i, s := range w.stores {
 		if s.store.Cookie() != m.Cookies[i] {
 			return i
 		}
-		if s.store.Manifest() == m && !slices.Contains(m.Joining, i) {
+		if reflect.DeepEqual(s.store.Manifest(), m) && !slices.Contains(m.Joining, i) {
 			n++
 		}
 	}
-	if n < ruledBy(m) && len(m.Joining) > 0 {
+	switch {
+	case n >= ruledBy(m):
+		return -1
+	case len(m.Joining) > 0:
 		return m.Joining[0]
 	}
-	return -1
+	return 0
 }
 
 // split reports that two changes were made to the newest version at once, and
