@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"runtime"
 	"slices"
 	"testing"
 
 	"capnproto.org/go/capnp/v3"
 
 	"tlog"
+	"tlog/internal/alloctest"
 	"tlog/schema"
 )
 
@@ -158,16 +158,6 @@ func resized(t *testing.T, root capnp.Struct, size capnp.ObjectSize) []byte {
 	return out
 }
 
-// allocated is how many bytes f allocates.
-func allocated(f func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
-}
-
 // Lists may have elements without size, pointers may lead to the same bytes
 // again and again: a few bytes that say that they are gigabytes.
 func TestLengthBombs(t *testing.T) {
@@ -200,7 +190,7 @@ func TestLengthBombs(t *testing.T) {
 	for name, frame := range bombs {
 		for _, d := range decoders() {
 			var err error
-			got := allocated(func() { _, err = d.decode(frame) })
+			got := alloctest.Least(func() { _, err = d.decode(frame) })
 			if got > 64<<10 {
 				t.Errorf("%s as %s: %d bytes allocated for %d received (%v)", name, d.name, got, len(frame), err)
 			}
@@ -220,7 +210,7 @@ func TestAllocationIsBounded(t *testing.T) {
 	frame := schema.AppendBatch(nil, &marks)
 	for name, frame := range map[string][]byte{"canonical": frame, "other": twoSegments(frame, 0)} {
 		var err error
-		got := allocated(func() { err = schema.DecodeBatch(frame, &schema.Batch{}) })
+		got := alloctest.Least(func() { err = schema.DecodeBatch(frame, &schema.Batch{}) })
 		if err != nil || got > 4*uint64(len(frame)) {
 			t.Errorf("%s: %d bytes allocated for %d received (%v)", name, got, len(frame), err)
 		}

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"tlog"
+	"tlog/internal/alloctest"
 	"tlog/schema"
 )
 
@@ -171,7 +172,7 @@ func TestReaderLimits(t *testing.T) {
 			t.Errorf("%s: asked for %d bytes", name, n)
 			return nil, io.ErrShortBuffer
 		}
-		got := allocated(func() {
+		got := alloctest.Least(func() {
 			r := schema.NewReader(io.MultiReader(bytes.NewReader(head), neverEnding{}))
 			if _, err := r.Frame(800, refuse); tlog.ClassOf(err) != tlog.Protocol {
 				t.Errorf("%s: %v", name, err)
@@ -258,7 +259,7 @@ func TestReaderIdle(t *testing.T) {
 	const n = 100
 	var readers []*schema.Reader
 	hello := schema.AppendHello(nil, &schema.Hello{Version: schema.Version2, Vdisk: "v"})
-	got := allocated(func() {
+	got := alloctest.Least(func() {
 		for range n {
 			r := schema.NewReader(bytes.NewReader(hello))
 			if _, err := r.Frame(schema.MaxHandshake, nil); err != nil {

@@ -6,6 +6,7 @@
 package alloctest
 
 import (
+	"math"
 	"runtime"
 	"runtime/metrics"
 	"testing"
@@ -33,6 +34,19 @@ func Bound(t testing.TB, input int, f func()) {
 	if n := exactly() - before; n > limit {
 		t.Fatalf("%d bytes are allocated for an input of %d; at most %d may be", n, input, limit)
 	}
+}
+
+// Least is the fewest bytes that were allocated during one of five calls of f,
+// which must do the same each time. What the runtime and other goroutines
+// allocate meanwhile only adds, so that bounds of a few KiB hold too.
+func Least(f func()) uint64 {
+	least := uint64(math.MaxUint64)
+	for range 5 {
+		before := exactly()
+		f()
+		least = min(least, exactly()-before)
+	}
+	return least
 }
 
 // roughly costs a microsecond, and may miss what caches of the allocator have

@@ -31,3 +31,17 @@ func TestBound(t *testing.T) {
 		}
 	}
 }
+
+// What is allocated each time is counted, what is allocated once is not.
+func TestLeast(t *testing.T) {
+	calls := 0
+	got := alloctest.Least(func() {
+		sink = make([]byte, 8<<10)
+		if calls++; calls < 5 {
+			sink = make([]byte, 1<<20)
+		}
+	})
+	if got < 8<<10 || got > 64<<10 {
+		t.Errorf("%d bytes, want 8 KiB", got)
+	}
+}
