@@ -34,6 +34,7 @@ type Config struct {
 	K, M       int        // shards; both zero: as the pool has them; M −1 for Open: as the pool has it
 	MinShards  int        // W; 0: K+M (strict)
 	Durability Durability // "": always
+	ReadOnly   bool       // the manifests on the servers are left as they are
 	Check      CheckFunc
 	Logger     *slog.Logger // nil: nothing is logged
 	Random     io.Reader    // of identifiers and jitter; nil: crypto/rand

@@ -80,7 +80,7 @@ func (p *Pool) bind(a *agent, cookie tlog.UUID, m *Manifest) error {
 		p.unbind(a)
 		return fmt.Errorf("stor: %s: %w: it belongs to pool %v, not to %v", name, ErrConfig, m.Pool, p.manifest.Pool)
 	case m.ConfigVersion > rules.ConfigVersion:
-		return fmt.Errorf("stor: %s: %w: it knows version %d of the pool's manifest, and %d of the servers do not hold that yet; finish the change by tlogctl stores replace", name, ErrConfig, m.ConfigVersion, rules.Q())
+		return fmt.Errorf("stor: %s: %w: it knows version %d of the pool's manifest, and %d of the servers do not hold that yet; a server that starts, or tlogctl stores replace, finishes the change", name, ErrConfig, m.ConfigVersion, rules.Q())
 	case slot < 0:
 		p.unbind(a)
 		return fmt.Errorf("stor: %s: %w: it was initialised anew or removed: no slot of the pool has its cookie", name, ErrConfig)

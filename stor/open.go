@@ -127,8 +127,9 @@ func askAll(ctx context.Context, servers []Server) []answer {
 // not matter. Servers that do not answer, or are empty (amnesia) or unfit, are
 // listed in Pool.Status and are not voters until they are there and are who they
 // should be; fewer than R voters is an error of class tlog.Unavailable.
-// All servers empty, or an Init was interrupted: ErrEmpty. The pool closes the
-// servers, also when Open fails.
+// All servers empty, or an Init was interrupted: ErrEmpty. A change of the
+// manifest that was cut short is finished first, unless cfg.ReadOnly. The pool
+// closes the servers, also when Open fails.
 func Open(ctx context.Context, cfg Config, servers []Server) (*Pool, error) {
 	p, err := open(ctx, cfg, servers)
 	if err != nil {
@@ -146,6 +147,9 @@ func open(ctx context.Context, cfg Config, servers []Server) (*Pool, error) {
 		return nil, err
 	}
 	answers := askAll(ctx, servers)
+	if !cfg.ReadOnly {
+		answers = finish(ctx, &cfg, servers, answers)
+	}
 	m, err := ruling(ctx, servers, answers)
 	if err != nil {
 		return nil, err
@@ -190,8 +194,11 @@ func ruling(ctx context.Context, servers []Server, answers []answer) (*Manifest,
 		}
 	}
 	if votes < best.ruledBy() {
+		if _, err := unfinished(answers); err != nil {
+			return nil, err
+		}
 		if older := slices.ContainsFunc(answers, func(a answer) bool { return a.err == nil && a.manifest.ConfigVersion != best.ConfigVersion }); older {
-			return nil, tlog.Unavailablef("stor: pool %v: a change of its manifest was begun and not finished: %d of %d servers hold version %d, %d are needed; run tlogctl stores replace again: %w", best.Pool, votes, best.P(), best.ConfigVersion, best.ruledBy(), joinErrors(servers, answers))
+			return nil, tlog.Unavailablef("stor: pool %v: a change of its manifest was begun and not finished: %d of %d servers hold version %d, %d are needed; a server that starts, or tlogctl stores replace, finishes it: %w", best.Pool, votes, best.P(), best.ConfigVersion, best.ruledBy(), joinErrors(servers, answers))
 		}
 		return nil, tlog.Unavailablef("stor: pool %v: %d of %d shard servers hold its manifest, %d are needed: %w", best.Pool, votes, best.P(), best.ruledBy(), joinErrors(servers, answers))
 	}

@@ -39,11 +39,15 @@ func (p *Pool) outdated(m *Manifest) bool {
 
 // reload asks all servers for their manifests and goes by the newest one that
 // rules. That one server knows a newer one is not enough: until Q do, somebody
-// may still go by the old one.
+// may still go by the old one. A change that was cut short is finished first.
 func (p *Pool) reload(ctx context.Context) {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
-	answers := askAll(ctx, p.servers())
+	servers := p.servers()
+	answers := askAll(ctx, servers)
+	if !p.cfg.ReadOnly {
+		answers = finish(ctx, &p.cfg, servers, answers)
+	}
 	m, votes := elect(answers)
 	if m == nil || !p.outdated(m) || votes < m.Q() || m.Check() != nil {
 		return
@@ -58,7 +62,7 @@ func (p *Pool) reloadSoon() {
 	}
 	p.reloading.Unlock()
 	p.start(func() {
-		ctx, cancel := context.WithTimeout(p.ctx, 2*identifyTimeout)
+		ctx, cancel := context.WithTimeout(p.ctx, 4*identifyTimeout)
 		defer cancel()
 		p.reload(ctx)
 	})
@@ -94,15 +98,14 @@ func (p *Pool) adopt(m *Manifest, answers []answer) {
 	}
 }
 
-// inform gives a server that was away the manifest that rules. Whoever opened
-// the pool for reading is refused, and that is as well.
+// inform gives a server that was away the manifest that rules.
 func (p *Pool) inform(a *agent, m *Manifest) {
 	ctx, cancel := context.WithTimeout(p.ctx, identifyTimeout)
 	defer cancel()
 	p.mu.Lock()
 	slot := a.slot
 	p.mu.Unlock()
-	if slot >= 0 {
+	if slot >= 0 && !p.cfg.ReadOnly {
 		a.server.Init(ctx, m.Cookies[slot], m) //nolint:errcheck // the next look at it tries again
 	}
 }
@@ -114,8 +117,9 @@ func (p *Pool) inform(a *agent, m *Manifest) {
 //
 // The new manifest rules when Q servers hold it; the new server does not vote
 // until everything was repaired and Settle has said so. Interrupted, or with
-// too few servers, the error is of class tlog.Unavailable: do it again. The
-// pool itself goes on by the manifest that it had until it meets the new one.
+// too few servers, the error is of class tlog.Unavailable: do it again. Once
+// another server than the new one was told, whoever writes to the pool finishes
+// it too. The pool itself goes on by the manifest that it had until it meets the new one.
 func (p *Pool) Replace(ctx context.Context, slot int, fresh Server) (*Manifest, error) {
 	if err := p.completeChange(ctx); err != nil {
 		return nil, err
@@ -193,35 +197,51 @@ func begun(answers []answer, rules *Manifest) (*Manifest, error) {
 	return next, nil
 }
 
-// FinishChange finishes a change of the manifest that reached so many servers
-// that the old one does not rule any more, and so few that neither does the
-// new one: no pool can be opened before. Else it does nothing. The servers stay
-// the caller's.
-//
-// The new one is the only way: who holds it takes no older one. That of two
-// changes at once the other may still come to rule, Q prevents.
-func FinishChange(ctx context.Context, servers []Server) error {
-	answers := askAll(ctx, servers)
+// unfinished is the manifest of a change that reached some voters and not
+// enough to rule; nil if there is none. They take nothing any more from who
+// goes by the old one, so that it may have too few servers to write to, or
+// not rule either. The change can only be finished: who holds the new one takes
+// no older one. That of two changes at once the other may still come to rule, Q
+// prevents.
+func unfinished(answers []answer) (*Manifest, error) {
 	old, votes := elect(answers)
-	if old == nil || votes >= old.ruledBy() {
-		return nil
+	if old == nil {
+		return nil, nil
 	}
-	for i := range answers { // the oldest: elect names the one that most hold
-		if m := answers[i].manifest; answers[i].err == nil && m.sameShape(old) && m.ConfigVersion < old.ConfigVersion {
-			old = m
+	if votes < old.ruledBy() {
+		for i := range answers { // the oldest: elect names the one that most hold
+			if m := answers[i].manifest; answers[i].err == nil && m.sameShape(old) && m.ConfigVersion < old.ConfigVersion {
+				old = m
+			}
 		}
 	}
 	next, err := begun(answers, old)
-	if next == nil || err != nil {
-		return err
+	if next == nil || holders(answers, next) == 0 {
+		return nil, err
 	}
-	if err := next.Check(); err != nil {
-		return err
+	return next, err
+}
+
+// finish writes the manifest of an unfinished change to the servers that do
+// not hold it yet, and asks them all again. If Q of them do not answer it changes
+// nothing, and logs that. Whoever does the same meanwhile is not in the way.
+func finish(ctx context.Context, cfg *Config, servers []Server, answers []answer) []answer {
+	next, err := unfinished(answers)
+	if next == nil && err == nil {
+		return answers
 	}
-	if err := writable(servers, answers, next); err != nil {
-		return err
+	if err == nil {
+		err = writable(servers, answers, next)
 	}
-	return writeAll(ctx, servers, next)
+	if err == nil {
+		err = writeAll(ctx, servers, next)
+	}
+	if err != nil {
+		cfg.Logger.Warn("a change of the pool's manifest was begun, and cannot be finished yet", "error", err)
+		return answers
+	}
+	cfg.Logger.Info("finished a change of the pool's manifest", "version", next.ConfigVersion, "joining", next.Joining)
+	return askAll(ctx, servers)
 }
 
 func (p *Pool) servers() []Server {

@@ -166,8 +166,8 @@ func TestReplaceInterrupted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := f.tool().Manifest(); got.ConfigVersion != 1 {
-		t.Fatalf("version %d rules with one voter", got.ConfigVersion)
+	if got, err := f.version(true); got != 1 || err != nil {
+		t.Fatalf("version %d rules with one voter, %v", got, err)
 	}
 	if got := f.replace(0); got.ConfigVersion != 2 || got.Cookies[0] != m.Cookies[0] {
 		t.Errorf("finished as %+v", got)
@@ -182,11 +182,11 @@ func TestReplaceInterrupted(t *testing.T) {
 	}
 }
 
-// A change that reached so many that the old manifest does not rule any more,
-// and too few for the new one to rule: nobody opens the pool by either, and
-// it is finished from the servers alone. The new server is not one of those counted.
+// A change that reached too few for the new manifest to rule: the old one may
+// rule or not, and whoever opens the pool for writing finishes it, from the
+// servers alone. The new server is not one of those counted.
 func TestReplaceCutShort(t *testing.T) {
-	for reached := 1; reached <= 6; reached++ {
+	for reached := range 7 {
 		t.Run(fmt.Sprintf("reached %d others", reached), func(t *testing.T) {
 			f := started(t)
 			defer f.close()
@@ -199,34 +199,74 @@ func TestReplaceCutShort(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			var list []stor.Server
-			for _, s := range f.fakes {
-				list = append(list, lent{s})
-			}
-			rules := map[int]uint64{1: 1, 5: 2, 6: 2}[reached]
-			p, err := stor.Open(t.Context(), f.cfg, list)
+			rules := map[int]uint64{0: 1, 1: 1, 5: 2, 6: 2}[reached]
+			version, err := f.version(true)
 			switch {
-			case rules == 0 && (tlog.ClassOf(err) != tlog.Unavailable || !strings.Contains(err.Error(), "stores replace")):
-				t.Fatalf("opened as %+v, %v", p, err)
-			case rules > 0 && (err != nil || p.Manifest().ConfigVersion != rules):
+			case rules == 0 && (tlog.ClassOf(err) != tlog.Unavailable || !strings.Contains(err.Error(), "begun and not finished")):
+				t.Fatalf("a reader opened it by version %d, %v", version, err)
+			case rules > 0 && (err != nil || version != rules):
 				t.Fatalf("version %d does not rule: %v", rules, err)
 			}
-			if p != nil {
-				f.closePool(p)
+			f.away(true, 5, 6)
+			version, err = f.version(false)
+			if rules == 0 && tlog.ClassOf(err) != tlog.Unavailable {
+				t.Errorf("finished with four servers: version %d, %v", version, err)
 			}
-			f.away(true, 1, 2)
-			if err := stor.FinishChange(t.Context(), list); rules == 0 && tlog.ClassOf(err) != tlog.Unavailable {
-				t.Errorf("finished with four servers: %v", err)
+			for i, s := range f.fakes[1:] { // nothing is begun that cannot be finished
+				if told := s.manifest.ConfigVersion == 2; told != (i < reached) {
+					t.Errorf("server %d holds version %d", i+1, s.manifest.ConfigVersion)
+				}
 			}
-			f.away(false, 1, 2)
-			if err := stor.FinishChange(t.Context(), list); err != nil {
-				t.Fatal(err)
+			f.away(false, 5, 6)
+			want := uint64(2)
+			if reached == 0 { // what only the new server knows is in nobody's way
+				want = 1
 			}
-			if got := f.tool().Manifest(); rules == 0 && (got.ConfigVersion != 2 || got.Cookies[0] != m.Cookies[0]) || rules > 0 && got.ConfigVersion != rules {
-				t.Errorf("finished as %+v", got)
+			if version, err = f.version(false); err != nil || version != want {
+				t.Errorf("opened by version %d, %v", version, err)
 			}
 		})
 	}
+}
+
+// An owner's pool that is open meanwhile goes on by itself: it ended a joining,
+// and reached too few servers.
+func TestSettleCutShort(t *testing.T) {
+	f := joined(t)
+	m := f.pool.Manifest()
+	m.ConfigVersion, m.Joining = 3, nil
+	for _, i := range []int{0, 1, 3} {
+		if err := f.fakes[i].Init(t.Context(), m.Cookies[i], &m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.pool.Status(t.Context())
+	if got := f.pool.Manifest(); got.ConfigVersion != 3 || f.pool.Joining() {
+		t.Errorf("the pool goes by %+v", got)
+	}
+	for i, s := range f.fakes {
+		if s.manifest.ConfigVersion != 3 {
+			t.Errorf("server %d holds version %d", i, s.manifest.ConfigVersion)
+		}
+	}
+	f.commit(f.takeover(), 3)
+}
+
+// version is by which manifest somebody opens the pool.
+func (f *fixture) version(readOnly bool) (uint64, error) {
+	f.t.Helper()
+	cfg := f.cfg
+	cfg.ReadOnly = readOnly
+	var list []stor.Server
+	for _, s := range f.fakes {
+		list = append(list, lent{s})
+	}
+	p, err := stor.Open(f.t.Context(), cfg, list)
+	if err != nil {
+		return 0, err
+	}
+	defer f.closePool(p)
+	return p.Manifest().ConfigVersion, nil
 }
 
 func (f *fixture) closePool(p *stor.Pool) {
@@ -236,17 +276,24 @@ func (f *fixture) closePool(p *stor.Pool) {
 	}
 }
 
-// Before a new server votes every server must have answered: one that is
-// silent may be the only one to know a vdisk, or to claim a position twice.
-func TestSettleNeedsEveryServer(t *testing.T) {
+// joined is a pool in which the server of slot 2 was replaced and repaired, and
+// does not vote yet.
+func joined(t *testing.T) *fixture {
 	f := started(t)
-	defer f.close()
+	t.Cleanup(f.close)
 	f.wipe(2)
 	f.replace(2)
 	f.pool.Status(t.Context()) // it meets the new manifest
 	l := f.takeover()
 	f.repair(l, false)
 	l.Close()
+	return f
+}
+
+// Before a new server votes every server must have answered: one that is
+// silent may be the only one to know a vdisk, or to claim a position twice.
+func TestSettleNeedsEveryServer(t *testing.T) {
+	f := joined(t)
 	for silent := range f.fakes {
 		f.away(true, silent)
 		if _, err := f.pool.Settle(t.Context()); tlog.ClassOf(err) != tlog.Unavailable || !f.pool.Joining() {
@@ -280,14 +327,11 @@ func TestTwoChangesAtOnce(t *testing.T) {
 	for _, s := range f.fakes {
 		list = append(list, lent{s})
 	}
-	if p, err := stor.Open(t.Context(), f.cfg, list); tlog.ClassOf(err) != tlog.Unavailable {
+	if p, err := stor.Open(t.Context(), f.cfg, list); tlog.ClassOf(err) != tlog.Unavailable || !strings.Contains(err.Error(), "two changes") {
 		t.Errorf("opened as %+v, %v", p, err)
 	}
 	if _, err := f.pool.Replace(t.Context(), 0, lent{newFake(t, "new")}); tlog.ClassOf(err) != tlog.Unavailable || !strings.Contains(err.Error(), "two changes") {
 		t.Errorf("a third change: %v", err)
-	}
-	if err := stor.FinishChange(t.Context(), list); tlog.ClassOf(err) != tlog.Unavailable || !strings.Contains(err.Error(), "two changes") {
-		t.Errorf("finishing either: %v", err)
 	}
 }
 

@@ -59,8 +59,7 @@ func (w *world) replaceable() bool {
 }
 
 // unfinished is a slot whose server is to be replaced, or of which a
-// replacement was begun, or any if a change of the manifest was begun that
-// reached too few servers: then the tools say what to run. −1: none.
+// replacement was begun; −1: none.
 func (w *world) unfinished() int {
 	m, n := w.rules(), 0
 	for i, s := range w.stores {
@@ -71,13 +70,10 @@ func (w *world) unfinished() int {
 			n++
 		}
 	}
-	switch {
-	case n >= ruledBy(m):
-		return -1
-	case len(m.Joining) > 0:
+	if n < ruledBy(m) && len(m.Joining) > 0 {
 		return m.Joining[0]
 	}
-	return 0
+	return -1
 }
 
 // split reports that two changes were made to the newest version at once, and
@@ -133,7 +129,7 @@ func (w *world) operateUntil(done func() bool) {
 	w.at(2*time.Second, func() { w.operateUntil(done) })
 }
 
-// replace is stor's FinishChange, Open and Replace.
+// replace is stor's Open and Replace.
 func (o *operator) replace(slot int, done func(error)) {
 	q := o.pool
 	q.askAll(func(answers []said) {
@@ -142,7 +138,7 @@ func (o *operator) replace(slot int, done func(error)) {
 			done(errors.New("open: no manifest"))
 			return
 		}
-		if votes < ruledBy(m) { // FinishChange: the oldest is built upon
+		if votes < ruledBy(m) { // Open finishes it: the oldest is built upon
 			for _, a := range answers {
 				if a.manifest != nil && a.manifest.ConfigVersion < m.ConfigVersion {
 					m = a.manifest
@@ -165,17 +161,10 @@ func (o *operator) complete(done func(error)) {
 	q := o.pool
 	q.reload(func() {
 		q.askAll(func(answers []said) {
-			var next *stor.Manifest
-			for _, a := range answers {
-				m := a.manifest
-				switch {
-				case m == nil || m.ConfigVersion <= q.rules.ConfigVersion:
-				case next == nil || m.ConfigVersion > next.ConfigVersion:
-					next = m
-				case m.ConfigVersion == next.ConfigVersion && !reflect.DeepEqual(m, next):
-					done(errors.New("two changes were made at once"))
-					return
-				}
+			next, err := begun(answers, q.rules)
+			if err != nil {
+				done(err)
+				return
 			}
 			if next == nil {
 				done(nil)
@@ -236,13 +225,7 @@ func (o *operator) begin(slot int, r reply, done func(error)) {
 func (o *operator) write(slot int, next *stor.Manifest, done func(error)) {
 	q := o.pool
 	q.askAll(func(answers []said) {
-		n := 0
-		for i, a := range answers {
-			if a.manifest != nil && a.cookie == next.Cookies[i] && !slices.Contains(next.Joining, i) {
-				n++
-			}
-		}
-		if n < next.Q() {
+		if !writable(answers, next) {
 			done(errors.New("too few servers answer"))
 			return
 		}

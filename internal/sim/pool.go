@@ -219,13 +219,14 @@ func elect(answers []said) (best *stor.Manifest, votes int) {
 }
 
 // reload asks all servers, and goes by the newest manifest that Q of them hold.
+// A change that was cut short is finished first.
 func (q *pool) reload(done func()) {
 	q.loaded = append(q.loaded, done)
 	if q.loading {
 		return
 	}
 	q.loading = true
-	q.askAll(func(answers []said) {
+	end := func(answers []said) {
 		q.loading = false
 		if m, votes := elect(answers); m != nil && m.ConfigVersion > q.rules.ConfigVersion && votes >= m.Q() {
 			q.adopt(m, answers)
@@ -235,7 +236,64 @@ func (q *pool) reload(done func()) {
 		for _, f := range waiting {
 			f()
 		}
+	}
+	q.askAll(func(answers []said) {
+		next, err := unfinished(answers)
+		if err != nil || next == nil || next.ConfigVersion <= q.rules.ConfigVersion || !writable(answers, next) {
+			end(answers)
+			return
+		}
+		q.p.w.logf("%s finishes the change to version %d of the manifest", q.p.name, next.ConfigVersion)
+		q.writeAll(next, func(error) { q.askAll(end) })
 	})
+}
+
+// unfinished is the manifest of a change that reached some voters and not
+// enough to rule; nil if there is none.
+func unfinished(answers []said) (*stor.Manifest, error) {
+	old, votes := elect(answers)
+	if old == nil {
+		return nil, nil
+	}
+	if votes < ruledBy(old) {
+		for _, a := range answers {
+			if a.manifest != nil && a.manifest.ConfigVersion < old.ConfigVersion {
+				old = a.manifest
+			}
+		}
+	}
+	next, err := begun(answers, old)
+	if next == nil || holders(answers, next) == 0 {
+		return nil, err
+	}
+	return next, err
+}
+
+// begun is the newest manifest after rules that a server knows; nil if there is none.
+func begun(answers []said, rules *stor.Manifest) (*stor.Manifest, error) {
+	var next *stor.Manifest
+	for _, a := range answers {
+		m := a.manifest
+		switch {
+		case m == nil || m.ConfigVersion <= rules.ConfigVersion:
+		case next == nil || m.ConfigVersion > next.ConfigVersion:
+			next = m
+		case m.ConfigVersion == next.ConfigVersion && !reflect.DeepEqual(m, next):
+			return nil, errors.New("two changes were made at once")
+		}
+	}
+	return next, nil
+}
+
+// writable reports whether m can come to rule.
+func writable(answers []said, m *stor.Manifest) bool {
+	n := 0
+	for i, a := range answers {
+		if a.manifest != nil && a.cookie == m.Cookies[i] && !slices.Contains(m.Joining, i) {
+			n++
+		}
+	}
+	return n >= m.Q()
 }
 
 func (q *pool) reloadSoon() {

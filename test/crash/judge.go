@@ -40,7 +40,7 @@ func (p *pool) open(ctx context.Context) (*stor.Pool, *crypto.Keyring, error) {
 		}
 		servers = append(servers, s)
 	}
-	pool, err := stor.Open(ctx, stor.Config{Check: checkShard}, servers)
+	pool, err := stor.Open(ctx, stor.Config{ReadOnly: true, Check: checkShard}, servers)
 	return pool, keys, err
 }
 

@@ -90,8 +90,7 @@ func (f *Flags) OpenOwner(ctx context.Context, log *slog.Logger) (*Opened, error
 	return o, err
 }
 
-// OpenForChange opens a pool for tools that change its servers, without keys. A
-// change of its manifest that was cut short is finished first.
+// OpenForChange opens a pool for tools that change its servers, without keys.
 func (f *Flags) OpenForChange(ctx context.Context, log *slog.Logger) (*Opened, error) {
 	if err := f.check(); err != nil {
 		return nil, err
@@ -101,14 +100,7 @@ func (f *Flags) OpenForChange(ctx context.Context, log *slog.Logger) (*Opened, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	servers, err := f.servers(log, true)
-	if err != nil {
-		return nil, err
-	}
-	if err := stor.FinishChange(ctx, servers); err != nil {
-		return nil, errors.Join(err, closeAll(servers))
-	}
-	pool, err := stor.Open(ctx, f.poolConfig(log), servers)
+	pool, err := f.openPool(ctx, log, true)
 	if err != nil {
 		return nil, f.explain(err)
 	}
@@ -123,7 +115,9 @@ func (f *Flags) openPool(ctx context.Context, log *slog.Logger, write bool) (*st
 	if err != nil {
 		return nil, err
 	}
-	return stor.Open(ctx, f.poolConfig(log), servers)
+	cfg := f.poolConfig(log)
+	cfg.ReadOnly = !write
+	return stor.Open(ctx, cfg, servers)
 }
 
 // openOrMake is openPool for a writer; an embedded store that is not there yet,
