@@ -63,7 +63,7 @@ func put(t testing.TB, path string, b []byte) {
 // somebody wrote to the device.
 func TestDeviceGoesOn(t *testing.T) {
 	l := newLogged(t, 200, 12)
-	last := len(l.after) - 1
+	last := l.end()
 	o := restoreOptions{to: l.path("device"), state: l.path("state")}
 	full := []byte(strings.Repeat("x", loggedSize))
 	for name, c := range map[string]struct {
@@ -102,7 +102,7 @@ func TestDeviceGoesOn(t *testing.T) {
 			if below > 0 == c.fresh {
 				t.Errorf("it went on below %d", below)
 			}
-			l.wantFile(t, o.to, l.after[c.seq])
+			l.wantFile(t, o.to, l.after(c.seq))
 			if _, err := os.Stat(o.state); err == nil {
 				t.Error("a state is left of a disk that is whole")
 			}
@@ -113,7 +113,7 @@ func TestDeviceGoesOn(t *testing.T) {
 // TestDeviceWithoutState is written to in part, and says so.
 func TestDeviceWithoutState(t *testing.T) {
 	l := newLogged(t, 100, 13)
-	last := len(l.after) - 1
+	last := l.end()
 	o := restoreOptions{to: l.path("device")}
 	put(t, o.to, make([]byte, loggedSize))
 	if _, err := l.restoreDevice(t, o, last, loggedSize/4); err == nil || !strings.HasSuffix(err.Error(), "is written to in part") {
@@ -122,5 +122,5 @@ func TestDeviceWithoutState(t *testing.T) {
 	if _, err := l.restoreDevice(t, o, last, loggedSize); err != nil {
 		t.Error(err)
 	}
-	l.wantFile(t, o.to, l.after[last])
+	l.wantFile(t, o.to, l.after(last))
 }

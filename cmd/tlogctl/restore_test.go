@@ -38,7 +38,7 @@ func TestRestoreMoments(t *testing.T) {
 	l := newLogged(t, 120, 1)
 	rng := rand.New(rand.NewPCG(2, 2))
 	for i := range 24 {
-		seq := 1 + rng.IntN(len(l.after)-1)
+		seq := 1 + rng.IntN(l.end())
 		if i == 8 {
 			l.done(t, "restore", loggedName, "--dry-run") // which builds the index
 			l.write(t, 30, 3)
@@ -49,11 +49,12 @@ func TestRestoreMoments(t *testing.T) {
 		}
 		image := l.path(fmt.Sprint(i))
 		r := decode[restored](t, l.done(t, append(args, "--to", image, "--json")...))
-		if want := i >= 8 && i%3 != 0; r.Index != want || r.Sequence != seq {
-			t.Errorf("restore %d: %+v, by index %v wanted", i, r, want)
+		if by := i >= 8 && i%3 != 0; r.Index != by || r.Sequence != seq {
+			t.Errorf("restore %d: %+v, by index %v wanted", i, r, by)
 		}
-		l.wantFile(t, image, l.after[seq])
-		if out := l.done(t, append(args, "--to", "-")...); out != string(l.after[seq]) {
+		want := l.after(seq)
+		l.wantFile(t, image, want)
+		if out := l.done(t, append(args, "--to", "-")...); out != string(want) {
 			t.Errorf("restore %d: %d bytes on standard output are not the disk", i, len(out))
 		}
 		if err := os.Remove(image); err != nil {
@@ -137,7 +138,7 @@ func TestRestoreRefused(t *testing.T) {
 func TestRestoreGoesOn(t *testing.T) {
 	l := newLogged(t, 150, 6)
 	image := l.path("image")
-	last := len(l.after) - 1
+	last := l.end()
 	whole := decode[restored](t, l.done(t, "restore", loggedName, "--to", image, "--json", "--no-index")).Written
 	l.interrupt(t, image, last)
 	l.wantNames(t, ".image.restore", ".image.restore.state", "image")
@@ -158,7 +159,7 @@ func TestRestoreGoesOn(t *testing.T) {
 			}
 		}
 		r := decode[restored](t, l.done(t, append([]string{"restore", loggedName, "--to", image, "--force", "--json"}, args...)...))
-		want := l.after[r.Sequence]
+		want := l.after(r.Sequence)
 		l.wantFile(t, image, want)
 		if i > 0 && r.Written != whole {
 			t.Errorf("%v: %d bytes written, want %d", args, r.Written, whole)
@@ -211,13 +212,14 @@ func (l *logged) source(t testing.TB, seq int, byIndex bool) (*source, func()) {
 // goes away.
 func TestStream(t *testing.T) {
 	l := newLogged(t, 100, 8)
-	for _, seq := range []int{1, 50, len(l.after) - 1} {
+	for _, seq := range []int{1, 50, l.end()} {
+		want := l.after(seq)
 		src, closing := l.source(t, seq, true)
 		for _, piece := range []int64{64 << 10, 1000003, loggedSize, 2 * loggedSize} {
 			var out bytes.Buffer
 			s := &stream{out: &out, piece: piece}
-			if _, err := s.inOrder(t.Context(), src.past, player.RestoreOptions{Progress: func(player.Progress) {}}); err != nil || !bytes.Equal(out.Bytes(), l.after[seq]) {
-				t.Errorf("seq:%d in pieces of %d: %d bytes are the disk: %v, %v", seq, piece, out.Len(), bytes.Equal(out.Bytes(), l.after[seq]), err)
+			if _, err := s.inOrder(t.Context(), src.past, player.RestoreOptions{Progress: func(player.Progress) {}}); err != nil || !bytes.Equal(out.Bytes(), want) {
+				t.Errorf("seq:%d in pieces of %d: %d bytes are the disk: %v, %v", seq, piece, out.Len(), bytes.Equal(out.Bytes(), want), err)
 			}
 			s.out = &leaving{left: 2 * piece}
 			if _, err := s.inOrder(t.Context(), src.past, player.RestoreOptions{Progress: func(player.Progress) {}}); piece < loggedSize/2 && !errors.Is(err, io.ErrClosedPipe) {
@@ -246,7 +248,7 @@ func (l *leaving) Write(b []byte) (int, error) {
 // positions is different each time.
 func (l *logged) lastAlive(t testing.TB) uint64 {
 	t.Helper()
-	for s := len(l.after) - 1; s > 0; s-- {
+	for s := l.end(); s > 0; s-- {
 		if !l.alive(s) {
 			continue
 		}
@@ -263,8 +265,9 @@ func (l *logged) lastAlive(t testing.TB) uint64 {
 
 // alive reports whether the disk still has something of a record.
 func (l *logged) alive(s int) bool {
-	for i, b := range l.after[s] {
-		if b != 0 && b != l.after[s-1][i] && b == l.disk[i] {
+	before := l.after(s - 1)
+	for i, b := range l.after(s) {
+		if b != 0 && b != before[i] && b == l.disk[i] {
 			return true
 		}
 	}
@@ -343,7 +346,7 @@ func TestSnap(t *testing.T) {
 		marks[r.Sequence] = r.Operation == "flush"
 	}
 	last := 0
-	for seq := 1; seq < len(l.after); seq++ {
+	for seq := 1; seq <= l.end(); seq++ {
 		if marks[seq] {
 			last = seq
 		}

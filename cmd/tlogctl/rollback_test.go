@@ -43,22 +43,23 @@ func TestDiffCommand(t *testing.T) {
 	l := newLogged(t, 100, 20)
 	rng := rand.New(rand.NewPCG(21, 1))
 	for range 12 {
-		a, b := 1+rng.IntN(len(l.after)-1), 1+rng.IntN(len(l.after)-1)
+		a, b := 1+rng.IntN(l.end()), 1+rng.IntN(l.end())
+		was, is := l.after(a), l.after(b)
 		for _, args := range [][]string{nil, {"--content"}} {
-			got := bytes.Clone(l.after[a])
+			got := bytes.Clone(was)
 			out := l.done(t, append([]string{"diff", loggedName, fmt.Sprint("seq:", a), fmt.Sprint("seq:", b), "--json"}, args...)...)
 			for line := range strings.Lines(out) {
 				c := decode[changed](t, line)
 				if c.Content == "data" {
-					copy(got[c.Offset:c.end()], l.after[b][c.Offset:])
+					copy(got[c.Offset:c.end()], is[c.Offset:])
 				} else {
 					clear(got[c.Offset:c.end()])
 				}
-				if args != nil && bytes.Equal(l.after[a][c.Offset:c.end()], l.after[b][c.Offset:c.end()]) {
+				if args != nil && bytes.Equal(was[c.Offset:c.end()], is[c.Offset:c.end()]) {
 					t.Errorf("seq:%d to %d: %+v is equal", a, b, c)
 				}
 			}
-			if !bytes.Equal(got, l.after[b]) {
+			if !bytes.Equal(got, is) {
 				t.Errorf("diff %v of seq:%d and seq:%d does not make one of the other", args, a, b)
 			}
 		}
@@ -96,13 +97,13 @@ func TestRollback(t *testing.T) {
 	if done.Data != planned.Data || done.Zeroed != planned.Zeroed || len(done.Extents) != len(planned.Extents) || done.Before != before || done.After != l.last(t) {
 		t.Errorf("done %+v, planned %+v, the log ends at %d", done, planned, l.last(t))
 	}
-	l.wantMoment(t, "latest", l.after[at])
+	l.wantMoment(t, "latest", l.after(at))
 	l.wantMoment(t, fmt.Sprint("seq:", before), now)
 
 	// Back again, without asking: the vdisk is the tool's own now.
 	undone := rolledBack(t, l.done(t, "rollback", loggedName, "--at", fmt.Sprint("seq:", before), "--json"))
 	l.wantMoment(t, "latest", now)
-	l.wantMoment(t, fmt.Sprint("seq:", done.After), l.after[at])
+	l.wantMoment(t, fmt.Sprint("seq:", done.After), l.after(at))
 	again := rolledBack(t, l.done(t, "rollback", loggedName, "--at", fmt.Sprint("seq:", before), "--json"))
 	if len(again.Extents) != 0 || l.last(t) != undone.After {
 		t.Errorf("a disk that is what it was is written to: %+v", again)
@@ -135,7 +136,7 @@ func TestRollbackIsSmall(t *testing.T) {
 	if moved := r.Data + r.Zeroed; moved == 0 || 100*moved > 105*touched {
 		t.Errorf("%d bytes are written back, %d were touched", moved, touched)
 	}
-	l.wantMoment(t, "latest", l.after[before])
+	l.wantMoment(t, "latest", l.after(before))
 }
 
 func TestRollbackUsage(t *testing.T) {
