@@ -28,7 +28,7 @@ func newSource(t testing.TB, dir string, vdisk tlog.VdiskID, n int, seed uint64)
 	rng := rand.New(rand.NewPCG(seed, 3))
 	disk := make([]byte, sourceSize)
 	after := [][]byte{append([]byte(nil), disk...)}
-	for range n {
+	for i := range n {
 		size := uint32(1 + rng.IntN(100_000))
 		off := rng.Uint64N(sourceSize - uint64(size))
 		op, data := tlog.OpWrite, make([]byte, size)
@@ -42,7 +42,11 @@ func newSource(t testing.TB, dir string, vdisk tlog.VdiskID, n int, seed uint64)
 			}
 			copy(disk[off:], data)
 		}
-		if _, err := c.Append(t.Context(), op, off, size, data); err != nil {
+		seq, err := c.Append(t.Context(), op, off, size, data)
+		if err == nil && i%12 == 11 { // at least so many positions, however fast this is
+			err = c.FlushTo(t.Context(), seq)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		after = append(after, append([]byte(nil), disk...))
@@ -64,15 +68,19 @@ func saved(t testing.TB, b []byte) string {
 }
 
 // repeat logs the first n records of a log as those of another, as its
-// beginning that was interrupted there.
-func repeat(t testing.TB, dir string, from, to tlog.VdiskID, n int, id tlog.UUID) {
+// beginning that was interrupted there: one with the origin of like.
+func repeat(t testing.TB, dir string, like, from, to tlog.VdiskID, n int, id tlog.UUID) {
 	t.Helper()
 	a := opened(t, dir)
-	l, err := player.Open(t.Context(), a.Pool, a.Keys, from, player.Config{})
-	if err != nil {
-		t.Fatal(err)
+	open := func(name tlog.VdiskID) *player.Log {
+		l, err := player.Open(t.Context(), a.Pool, a.Keys, name, player.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
 	}
-	c, err := a.Attach(t.Context(), client.Config{Vdisk: to, DiskSize: l.Info().DiskSize, Origin: l.Info().Origin, ID: id})
+	l := open(from)
+	c, err := a.Attach(t.Context(), client.Config{Vdisk: to, DiskSize: l.Info().DiskSize, Origin: open(like).Info().Origin, ID: id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +121,8 @@ func TestCopy(t *testing.T) {
 	}
 	refused(t, dir, storage.ExitFailed, "records already", "copy", "vm", "copy-1")
 	refused(t, dir, storage.ExitFailed, "is whole already", "copy", "vm", "copy-1", "--at", "seq:1", "--resume")
-	refused(t, dir, storage.ExitIntegrity, "is not what comes there", "copy", "vm", "copy-1", "--at", "seq:33", "--resume")
+	repeat(t, dir, "copy-33", "vm", "odd", 1, (&newLog{verb: "copy", vdisk: "odd"}).id())
+	refused(t, dir, storage.ExitIntegrity, "is not what comes there", "copy", "vm", "odd", "--at", "seq:33", "--resume")
 	refused(t, dir, storage.ExitUsage, "to itself", "copy", "vm", "vm")
 	refused(t, dir, storage.ExitUsage, "holds the pool's bookmarks", "copy", "vm", ".bookmarks")
 	refused(t, dir, storage.ExitFailed, "no such vdisk", "copy", "none", "new")
@@ -130,7 +139,7 @@ func TestCopyResume(t *testing.T) {
 	for _, n := range []int{1, len(want) / 2, len(want) - 1} {
 		vdisk := tlog.VdiskID(fmt.Sprint("copy-", n))
 		id := (&newLog{verb: "copy", vdisk: vdisk}).id()
-		repeat(t, dir, "whole", vdisk, n, id)
+		repeat(t, dir, "whole", "whole", vdisk, n, id)
 		refused(t, dir, storage.ExitFailed, "was begun with position", "copy", "vm", string(vdisk), "--at", "seq:10", "--resume")
 		if got := records(t, dir, string(vdisk)); len(got) != n {
 			t.Fatalf("what was refused made %d records of %d", len(got), n)
@@ -141,6 +150,6 @@ func TestCopyResume(t *testing.T) {
 			t.Errorf("resumed after %d records: %d, want %d", n, len(got), len(want))
 		}
 	}
-	repeat(t, dir, "whole", "theirs", 2, tlog.UUID{9})
+	repeat(t, dir, "whole", "whole", "theirs", 2, tlog.UUID{9})
 	refused(t, dir, storage.ExitFenced, "another client", "copy", "vm", "theirs", "--at", "seq:50", "--resume")
 }

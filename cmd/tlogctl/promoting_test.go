@@ -124,7 +124,7 @@ func TestPromoteResume(t *testing.T) {
 	want := records(t, dir, "whole")
 	for _, n := range []int{1, len(want) / 2, len(want) - 1} {
 		vdisk := tlog.VdiskID(fmt.Sprint("part-", n))
-		repeat(t, dir, "whole", vdisk, n, (&newLog{verb: "promote", vdisk: vdisk}).id())
+		repeat(t, dir, "whole", "whole", vdisk, n, (&newLog{verb: "promote", vdisk: vdisk}).id())
 		mustCtl(t, dir, "promote", file, string(vdisk), "--resume")
 		sameDisk(t, dir, string(vdisk), "latest", saved(t, disk))
 		if got := records(t, dir, string(vdisk)); len(got) != len(want) {
