@@ -62,6 +62,16 @@ func TestRestoreGoesOn(t *testing.T) {
 	}
 }
 
+// TestPauses: a save after 64 MiB at first, and then after half as much again, up
+// to a GiB.
+func TestPauses(t *testing.T) {
+	for saved, want := range map[int64]int64{0: 64 << 20, 64 << 20: 64 << 20, 128 << 20: 64 << 20, 300 << 20: 150 << 20, 1 << 30: 512 << 20, 2 << 30: 1 << 30, 1 << 40: 1 << 30} {
+		if got := player.Pause(64<<20, saved); got != want {
+			t.Errorf("after a save at %d bytes: %d, want %d", saved, got, want)
+		}
+	}
+}
+
 // eitherWay restores a moment by a map of it, or by the index, in pieces of some size.
 func eitherWay(t *testing.T, ix *player.Index, p player.Point, n int) restoreFunc {
 	if n%2 == 0 {

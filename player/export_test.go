@@ -28,3 +28,6 @@ func (p *Past) PeekAll(ctx context.Context) (read, kept bool) {
 	}
 	return read, memory != nil
 }
+
+// Pause is how much is written between a save and the next.
+var Pause = pause
