@@ -84,6 +84,8 @@ func (p *pair) open(t testing.TB, name string, cfg group.Config, late bool) *rin
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.giving.Lock() // the disk puts watermarks already
+	defer r.giving.Unlock()
 	r.disk = d
 	return r
 }

@@ -63,6 +63,8 @@ func openGrouped(t testing.TB, s *store, cfg Config, c Clock) (*rig, *acker) {
 	a := &acker{clock: c}
 	cfg.Clock, cfg.Gather, cfg.Returned = c, a.gather, func(int) {}
 	r := openRig(t, s, cfg)
+	a.giving.Lock() // the disk puts watermarks already
+	defer a.giving.Unlock()
 	a.disk = r.Disk
 	return r, a
 }
