@@ -181,7 +181,7 @@ func start(t testing.TB, s *store, change func(*server.Config)) *running {
 	go func() { served <- srv.Serve(context.Background(), ln) }()
 	r := &running{Server: srv, addr: ln.Addr().String()}
 	r.stop = sync.OnceValue(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		err := srv.Shutdown(ctx)
 		return errors.Join(err, <-served)
@@ -219,7 +219,7 @@ func dial(t testing.TB, addr string) *peer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	return &peer{t: t, c: c, r: schema.NewReader(c), version: schema.Version2}
@@ -309,6 +309,26 @@ func (p *peer) ended() {
 	var b [1]byte
 	if n, err := p.c.Read(b[:]); err == nil || isTimeout(err) {
 		p.t.Fatalf("connection still open: read %d bytes, %v", n, err)
+	}
+}
+
+// closed checks that the server closes, after nothing but answers to what it was
+// sent before.
+func (p *peer) closed() {
+	p.t.Helper()
+	for {
+		frame, err := p.r.Frame(schema.MaxResponse, nil)
+		if err != nil {
+			if isTimeout(err) {
+				p.t.Fatalf("connection still open: %v", err)
+			}
+			_ = p.c.Close()
+			return
+		}
+		r, err := schema.DecodeResponse(frame)
+		if err != nil || r.Status < 0 {
+			p.t.Fatalf("answer %d: %s, %v; want none", r.Status, r.Message, err)
+		}
 	}
 }
 

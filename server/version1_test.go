@@ -7,9 +7,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"tlog"
 	"tlog/schema"
+	"tlog/server"
 )
 
 // captured reads the session that a client and a server of the reference
@@ -49,8 +51,12 @@ func captured(t testing.TB) (sent, want [][]byte) {
 	return sent, want
 }
 
+// unhurried flushes when it is asked to: the captured session has a flush's answer
+// behind the one that it was asked for.
+func unhurried(c *server.Config) { c.Aggregate.MaxAge = time.Hour }
+
 func TestVersion1SessionByteForByte(t *testing.T) {
-	r := start(t, newStore(t), nil)
+	r := start(t, newStore(t), unhurried)
 	sent, want := captured(t)
 	for range 2 { // the second one resets the numbering in the same log
 		p := dial(t, r.addr)
@@ -75,7 +81,7 @@ func TestVersion1SessionByteForByte(t *testing.T) {
 
 // The same bytes, one at a time, give the same answers.
 func TestVersion1SessionInDribbles(t *testing.T) {
-	r := start(t, newStore(t), nil)
+	r := start(t, newStore(t), unhurried)
 	sent, want := captured(t)
 	p := dial(t, r.addr)
 	for i := range sent {
@@ -129,7 +135,7 @@ func TestVersion1NumbersAcrossReconnectAndRestart(t *testing.T) {
 	// It sends again what it did not see acknowledged; a newer connection ends the older.
 	q := dial(t, r.addr)
 	q.attach(v1Hello(9, false))
-	p.ended()
+	p.closed()
 	q.send(v1Block(h, 2, 9))
 	q.send(v1Block(h, 3, 10))
 	q.send(v1Block(h, 4, 11))
@@ -177,11 +183,12 @@ func TestVersion1Refusals(t *testing.T) {
 			for _, b := range c.send {
 				p.send(b)
 			}
-			if c.last != 0 {
-				p.until(c.last, 0)
-			} else {
+			if c.last == 0 {
 				p.until(tlog.StatusRecvOK, 0)
+				p.closed()
+				return
 			}
+			p.until(c.last, 0)
 			p.ended()
 		})
 	}
