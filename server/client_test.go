@@ -16,7 +16,7 @@ import (
 func TestClientLibrary(t *testing.T) {
 	s := newStore(t)
 	first, second := start(t, s, nil), start(t, s, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	c, err := client.Open(ctx, client.Config{
 		Servers: []string{first.addr, second.addr}, Vdisk: "v", DiskSize: 64 << 20, ID: alice,
