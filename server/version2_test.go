@@ -86,8 +86,8 @@ func TestLastAnswerIsNotLost(t *testing.T) {
 	h := makeHistory("v", 4, 1<<20)
 	p := dial(t, r.addr)
 	p.attach(schema.Hello{Vdisk: "v", Client: alice})
-	p.batch(h, 2, 4) // a gap, and more than sockets hold on their way
-	p.batch(h, 2, 4)
+	gap := schema.AppendBatch([]byte{byte(schema.MsgBatch)}, &schema.Batch{Records: h.records[1:], Chain: h.chains[4]})
+	p.send(append(gap, gap...)) // more than sockets hold on their way
 	p.until(tlog.StatusRecvFailed, 0)
 	p.ended()
 }
