@@ -32,7 +32,7 @@ func write(t testing.TB, c *client.Client, n, size int) {
 // connection breaks again and again, with acknowledgements lost.
 func TestManyWriters(t *testing.T) {
 	f := newFake(t)
-	f.cutAfter = 40
+	f.cutAfter = 15
 	addr := f.listen("tcp", "127.0.0.1:0")
 	var told []tlog.Sequence
 	c, err := client.Open(ctx, client.Config{
