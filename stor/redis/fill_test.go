@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"tlog"
 	"tlog/stor"
@@ -55,7 +54,7 @@ func TestHostileFills(t *testing.T) {
 				}
 				return "", nil
 			}}
-			s := dialPeer(t, p.start(t), redis.Options{Timeout: 300 * time.Millisecond})
+			s := dialPeer(t, p.start(t), patience(answer == "$5\r\nhel"))
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			for range 2 { // the second on what the first has left

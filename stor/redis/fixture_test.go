@@ -85,7 +85,7 @@ func eventually(t testing.TB, f func() error) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	end := time.After(20 * time.Second)
+	end := time.After(time.Minute)
 	for err := f(); err != nil; err = f() {
 		select {
 		case <-tick.C:

@@ -51,7 +51,7 @@ func TestNotRedis(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			s := dialPeer(t, listen(t, test.handle), redis.Options{Timeout: 300 * time.Millisecond})
+			s := dialPeer(t, listen(t, test.handle), patience(test.name == "a silent server" || test.name == "a bulk whose end is none"))
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			_, _, err := s.Identify(t.Context())

@@ -166,6 +166,15 @@ func dialPeer(t testing.TB, addr string, opt redis.Options) *redis.Server {
 	return s
 }
 
+// patience is the time of a peer's answer: little for one that never ends it, what
+// a busy machine takes for others.
+func patience(endless bool) redis.Options {
+	if endless {
+		return redis.Options{Timeout: 300 * time.Millisecond}
+	}
+	return redis.Options{Timeout: 30 * time.Second}
+}
+
 func mustBeUnknown(t testing.TB, err error) {
 	t.Helper()
 	if err == nil || tlog.ClassOf(err) != tlog.Transient {
