@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/s2"
 	"pgregory.net/rapid"
@@ -25,7 +26,7 @@ func small(t testing.TB, k, m int) (*disk, *store) {
 	t.Helper()
 	d := newDisk(t, k, m)
 	s := d.after()
-	p, _ := d.start(aggregate.Config{}, s)
+	p, _ := d.start(aggregate.Config{MaxAge: time.Hour}, s)
 	mustAppend(t, p, d.next(2, 24))
 	mustAppend(t, p, d.next(1, 0))
 	if err := p.Close(t.Context()); err != nil {
