@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"tlog"
 	"tlog/stor"
@@ -33,7 +34,9 @@ func (f *fixture) relist(names []string, fresh ...*fakeServer) error {
 // A lost server is replaced by one at another address, and the pool that is in
 // use hears of it: the new one is written to, then votes, and the old one
 // is let go of.
-func TestRelistMeetsTheNewServer(t *testing.T) {
+func TestRelistMeetsTheNewServer(t *testing.T) { synctest.Test(t, testRelistMeetsTheNewServer) }
+
+func testRelistMeetsTheNewServer(t *testing.T) {
 	f := newFixture(t, 4, 2, 6, 7)
 	defer f.close()
 	l := f.takeover()
@@ -71,7 +74,9 @@ func TestRelistMeetsTheNewServer(t *testing.T) {
 }
 
 // A new server that nobody has given a slot is in none; what does not answer is met later.
-func TestRelistGivesNoSlots(t *testing.T) {
+func TestRelistGivesNoSlots(t *testing.T) { synctest.Test(t, testRelistGivesNoSlots) }
+
+func testRelistGivesNoSlots(t *testing.T) {
 	f := started(t)
 	defer f.close()
 	stranger := newFake(t, "stranger")
@@ -96,7 +101,9 @@ func TestRelistGivesNoSlots(t *testing.T) {
 	f.verify()
 }
 
-func TestRelistChangesNothing(t *testing.T) {
+func TestRelistChangesNothing(t *testing.T) { synctest.Test(t, testRelistChangesNothing) }
+
+func testRelistChangesNothing(t *testing.T) {
 	f := started(t)
 	defer f.close()
 	names := f.names()
@@ -118,7 +125,9 @@ func TestRelistChangesNothing(t *testing.T) {
 }
 
 // Too many may be silent for the pool to tell who was replaced: nobody is let go of.
-func TestRelistWithoutAnswers(t *testing.T) {
+func TestRelistWithoutAnswers(t *testing.T) { synctest.Test(t, testRelistWithoutAnswers) }
+
+func testRelistWithoutAnswers(t *testing.T) {
 	f := started(t)
 	defer f.close()
 	fresh := newFake(t, "new")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"tlog"
 	"tlog/stor"
@@ -68,7 +69,9 @@ func (f *fakeServer) flip(which func(tlog.Position) bool) (n int) {
 
 // Of a server whose metas of some positions are none, the others are believed:
 // what it lacks is written to it, and what it does not claim as it should.
-func TestRepairOfDamagedMetas(t *testing.T) {
+func TestRepairOfDamagedMetas(t *testing.T) { synctest.Test(t, testRepairOfDamagedMetas) }
+
+func testRepairOfDamagedMetas(t *testing.T) {
 	for _, deep := range []bool{false, true} {
 		f := newFixture(t, 4, 2, 6, 7)
 		l := f.takeover()
@@ -96,7 +99,9 @@ func TestRepairOfDamagedMetas(t *testing.T) {
 }
 
 // Where too few servers have a meta, what the others claim decides nothing.
-func TestTooManyDamagedMetas(t *testing.T) {
+func TestTooManyDamagedMetas(t *testing.T) { synctest.Test(t, testTooManyDamagedMetas) }
+
+func testTooManyDamagedMetas(t *testing.T) {
 	f := newFixture(t, 1, 2, 2, 3) // one shard is enough to read, and two answers are needed
 	defer f.close()
 	l := f.takeover()
@@ -120,6 +125,10 @@ func TestTooManyDamagedMetas(t *testing.T) {
 // A server that is wiped after it was asked who it is does not claim to hold
 // nothing: the pass ends, and the next one knows.
 func TestRepairBesideAServerThatIsWiped(t *testing.T) {
+	synctest.Test(t, testRepairBesideAServerThatIsWiped)
+}
+
+func testRepairBesideAServerThatIsWiped(t *testing.T) {
 	f := newFixture(t, 4, 2, 6, 7)
 	defer f.close()
 	l := f.takeover()
@@ -143,7 +152,9 @@ func TestRepairBesideAServerThatIsWiped(t *testing.T) {
 func odd(p tlog.Position) bool   { return p%2 == 1 }
 func third(p tlog.Position) bool { return p%3 == 0 }
 
-func TestRepair(t *testing.T) {
+func TestRepair(t *testing.T) { synctest.Test(t, testRepair) }
+
+func testRepair(t *testing.T) {
 	f := newFixture(t, 4, 2, 6, 7)
 	defer f.close()
 	l := f.takeover()
@@ -180,6 +191,10 @@ func TestRepair(t *testing.T) {
 
 // A server that is away is not done without; when it is back it gets what it missed.
 func TestRepairWaitsForServersThatAreAway(t *testing.T) {
+	synctest.Test(t, testRepairWaitsForServersThatAreAway)
+}
+
+func testRepairWaitsForServersThatAreAway(t *testing.T) {
 	f := newFixture(t, 4, 2, 5, 6) // min-shards
 	defer f.close()
 	l := f.takeover()
@@ -198,7 +213,9 @@ func TestRepairWaitsForServersThatAreAway(t *testing.T) {
 }
 
 // A stale owner repairs nothing.
-func TestRepairIsFenced(t *testing.T) {
+func TestRepairIsFenced(t *testing.T) { synctest.Test(t, testRepairIsFenced) }
+
+func testRepairIsFenced(t *testing.T) {
 	f := newFixture(t, 2, 1, 3, 4)
 	defer f.close()
 	stale := f.takeover()
@@ -231,6 +248,10 @@ func TestRepairIsFenced(t *testing.T) {
 
 // A server that missed the takeover is fenced before it is written to.
 func TestRepairFencesWhoMissedTheTakeover(t *testing.T) {
+	synctest.Test(t, testRepairFencesWhoMissedTheTakeover)
+}
+
+func testRepairFencesWhoMissedTheTakeover(t *testing.T) {
 	f := newFixture(t, 2, 1, 3, 4)
 	defer f.close()
 	l := f.takeover()
@@ -247,7 +268,9 @@ func TestRepairFencesWhoMissedTheTakeover(t *testing.T) {
 	f.whole()
 }
 
-func TestScrubChangesNothing(t *testing.T) {
+func TestScrubChangesNothing(t *testing.T) { synctest.Test(t, testScrubChangesNothing) }
+
+func testScrubChangesNothing(t *testing.T) {
 	f := newFixture(t, 4, 2, 6, 7)
 	defer f.close()
 	l := f.takeover()
@@ -274,7 +297,9 @@ func TestScrubChangesNothing(t *testing.T) {
 }
 
 // A pass ends with its context, its log, and when too few servers answer.
-func TestRepairEnds(t *testing.T) {
+func TestRepairEnds(t *testing.T) { synctest.Test(t, testRepairEnds) }
+
+func testRepairEnds(t *testing.T) {
 	f := newFixture(t, 2, 1, 3, 4)
 	defer f.close()
 	l := f.takeover()
@@ -302,7 +327,9 @@ func TestRepairEnds(t *testing.T) {
 
 // A server whose claim and shard differ in the index is as good as damaged: a
 // takeover would not count it.
-func TestRepairSwappedIndex(t *testing.T) {
+func TestRepairSwappedIndex(t *testing.T) { synctest.Test(t, testRepairSwappedIndex) }
+
+func testRepairSwappedIndex(t *testing.T) {
 	f := newFixture(t, 2, 1, 3, 3)
 	defer f.close()
 	l := f.takeover()

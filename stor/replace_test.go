@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tlog"
@@ -68,7 +69,9 @@ func (f *fixture) replace(slot int) *stor.Manifest {
 
 // A wiped server is replaced beside a pool that writes: its owner takes over
 // again, the log is repaired, and the new server becomes a voter.
-func TestReplaceBesideWriter(t *testing.T) {
+func TestReplaceBesideWriter(t *testing.T) { synctest.Test(t, testReplaceBesideWriter) }
+
+func testReplaceBesideWriter(t *testing.T) {
 	f := newFixture(t, 4, 2, 6, 7)
 	defer f.close()
 	l := f.takeover()
@@ -118,6 +121,10 @@ func TestReplaceBesideWriter(t *testing.T) {
 // What a new server lacks is not taken for absent: with it and two more gone,
 // nobody finds a shorter log.
 func TestJoiningServerDoesNotShortenTheLog(t *testing.T) {
+	synctest.Test(t, testJoiningServerDoesNotShortenTheLog)
+}
+
+func testJoiningServerDoesNotShortenTheLog(t *testing.T) {
 	f := newFixture(t, 4, 2, 6, 7)
 	defer f.close()
 	l := f.takeover()
@@ -144,7 +151,9 @@ func TestJoiningServerDoesNotShortenTheLog(t *testing.T) {
 }
 
 // Too few other servers: nothing is begun. Interrupted: it is finished later.
-func TestReplaceInterrupted(t *testing.T) {
+func TestReplaceInterrupted(t *testing.T) { synctest.Test(t, testReplaceInterrupted) }
+
+func testReplaceInterrupted(t *testing.T) {
 	f := started(t)
 	defer f.close()
 	f.wipe(0)
@@ -188,50 +197,56 @@ func TestReplaceInterrupted(t *testing.T) {
 func TestReplaceCutShort(t *testing.T) {
 	for reached := range 7 {
 		t.Run(fmt.Sprintf("reached %d others", reached), func(t *testing.T) {
-			f := started(t)
-			defer f.close()
-			f.wipe(0)
-			m := f.tool().Manifest()
-			m.ConfigVersion, m.Joining = 2, []int{0}
-			m.Cookies[0] = tlog.UUID{42}
-			for i := range reached + 1 {
-				if err := f.fakes[i].Init(t.Context(), m.Cookies[i], &m); err != nil {
-					t.Fatal(err)
-				}
-			}
-			rules := map[int]uint64{0: 1, 1: 1, 5: 2, 6: 2}[reached]
-			version, err := f.version(true)
-			switch {
-			case rules == 0 && (tlog.ClassOf(err) != tlog.Unavailable || !strings.Contains(err.Error(), "begun and not finished")):
-				t.Fatalf("a reader opened it by version %d, %v", version, err)
-			case rules > 0 && (err != nil || version != rules):
-				t.Fatalf("version %d does not rule: %v", rules, err)
-			}
-			f.away(true, 5, 6)
-			version, err = f.version(false)
-			if rules == 0 && tlog.ClassOf(err) != tlog.Unavailable {
-				t.Errorf("finished with four servers: version %d, %v", version, err)
-			}
-			for i, s := range f.fakes[1:] { // nothing is begun that cannot be finished
-				if told := s.manifest.ConfigVersion == 2; told != (i < reached) {
-					t.Errorf("server %d holds version %d", i+1, s.manifest.ConfigVersion)
-				}
-			}
-			f.away(false, 5, 6)
-			want := uint64(2)
-			if reached == 0 { // what only the new server knows is in nobody's way
-				want = 1
-			}
-			if version, err = f.version(false); err != nil || version != want {
-				t.Errorf("opened by version %d, %v", version, err)
-			}
+			synctest.Test(t, func(t *testing.T) { testReplaceCutShort(t, reached) })
 		})
+	}
+}
+
+func testReplaceCutShort(t *testing.T, reached int) {
+	f := started(t)
+	defer f.close()
+	f.wipe(0)
+	m := f.tool().Manifest()
+	m.ConfigVersion, m.Joining = 2, []int{0}
+	m.Cookies[0] = tlog.UUID{42}
+	for i := range reached + 1 {
+		if err := f.fakes[i].Init(t.Context(), m.Cookies[i], &m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rules := map[int]uint64{0: 1, 1: 1, 5: 2, 6: 2}[reached]
+	version, err := f.version(true)
+	switch {
+	case rules == 0 && (tlog.ClassOf(err) != tlog.Unavailable || !strings.Contains(err.Error(), "begun and not finished")):
+		t.Fatalf("a reader opened it by version %d, %v", version, err)
+	case rules > 0 && (err != nil || version != rules):
+		t.Fatalf("version %d does not rule: %v", rules, err)
+	}
+	f.away(true, 5, 6)
+	version, err = f.version(false)
+	if rules == 0 && tlog.ClassOf(err) != tlog.Unavailable {
+		t.Errorf("finished with four servers: version %d, %v", version, err)
+	}
+	for i, s := range f.fakes[1:] { // nothing is begun that cannot be finished
+		if told := s.manifest.ConfigVersion == 2; told != (i < reached) {
+			t.Errorf("server %d holds version %d", i+1, s.manifest.ConfigVersion)
+		}
+	}
+	f.away(false, 5, 6)
+	want := uint64(2)
+	if reached == 0 { // what only the new server knows is in nobody's way
+		want = 1
+	}
+	if version, err = f.version(false); err != nil || version != want {
+		t.Errorf("opened by version %d, %v", version, err)
 	}
 }
 
 // An owner's pool that is open meanwhile goes on by itself: it ended a joining,
 // and reached too few servers.
-func TestSettleCutShort(t *testing.T) {
+func TestSettleCutShort(t *testing.T) { synctest.Test(t, testSettleCutShort) }
+
+func testSettleCutShort(t *testing.T) {
 	f := joined(t)
 	m := f.pool.Manifest()
 	m.ConfigVersion, m.Joining = 3, nil
@@ -292,7 +307,9 @@ func joined(t *testing.T) *fixture {
 
 // Before a new server votes every server must have answered: one that is
 // silent may be the only one to know a vdisk, or to claim a position twice.
-func TestSettleNeedsEveryServer(t *testing.T) {
+func TestSettleNeedsEveryServer(t *testing.T) { synctest.Test(t, testSettleNeedsEveryServer) }
+
+func testSettleNeedsEveryServer(t *testing.T) {
 	f := joined(t)
 	for silent := range f.fakes {
 		f.away(true, silent)
@@ -308,7 +325,9 @@ func TestSettleNeedsEveryServer(t *testing.T) {
 
 // Of two changes to the same version none rules by less than a majority, and
 // a third one is not begun on top of them.
-func TestTwoChangesAtOnce(t *testing.T) {
+func TestTwoChangesAtOnce(t *testing.T) { synctest.Test(t, testTwoChangesAtOnce) }
+
+func testTwoChangesAtOnce(t *testing.T) {
 	f := started(t)
 	defer f.close()
 	base := f.pool.Manifest()
@@ -336,7 +355,9 @@ func TestTwoChangesAtOnce(t *testing.T) {
 }
 
 // A server that was away during the change learns of it when it is met.
-func TestReplaceInformsWhoWasAway(t *testing.T) {
+func TestReplaceInformsWhoWasAway(t *testing.T) { synctest.Test(t, testReplaceInformsWhoWasAway) }
+
+func testReplaceInformsWhoWasAway(t *testing.T) {
 	f := started(t)
 	defer f.close()
 	f.away(true, 6)
@@ -361,7 +382,9 @@ func TestReplaceInformsWhoWasAway(t *testing.T) {
 	}
 }
 
-func TestReplaceRefuses(t *testing.T) {
+func TestReplaceRefuses(t *testing.T) { synctest.Test(t, testReplaceRefuses) }
+
+func testReplaceRefuses(t *testing.T) {
 	f := started(t)
 	defer f.close()
 	if _, err := f.pool.Replace(t.Context(), 0, lent{f.fakes[1]}); !errors.Is(err, stor.ErrNotEmpty) {
