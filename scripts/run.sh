@@ -12,6 +12,7 @@ vdisk=demo
 log=$data/server.log
 mkdir -p "$data"
 
+: >"$log" # the last one says that it listens, too
 ./bin/tlogserver --data-dir "$data" --listen "$server" >"$log" 2>&1 &
 server_pid=$!
 disk_pid=
@@ -26,7 +27,7 @@ trap 'stop; exit 0' INT TERM
 trap stop EXIT
 
 n=0
-until grep -q '^listening' "$log" || ! kill -0 "$server_pid" 2>/dev/null || [ $((n += 1)) -gt 100 ]; do
+until grep -q '^listening' "$log" || ! kill -0 "$server_pid" 2>/dev/null || [ $((n += 1)) -gt 600 ]; do
 	sleep 0.1
 done
 
@@ -37,7 +38,7 @@ disk_pid=$!
 n=0
 until nbdinfo --size "nbd://$nbd" >/dev/null 2>&1; do
 	n=$((n + 1))
-	if [ $n -gt 100 ] || ! kill -0 "$server_pid" 2>/dev/null || ! kill -0 "$disk_pid" 2>/dev/null; then
+	if [ $n -gt 600 ] || ! kill -0 "$server_pid" 2>/dev/null || ! kill -0 "$disk_pid" 2>/dev/null; then
 		echo "make run: the disk did not come up; tlogserver printed:" >&2
 		cat "$log" >&2
 		exit 1
