@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"runtime"
 	"testing"
 	"testing/synctest"
 
@@ -65,7 +66,7 @@ func TestSealCrash(t *testing.T) {
 	before := len(listed(whole))
 	found := map[string]int{}
 	for n := 1; n <= 60; n++ {
-		for range 4 {
+		for round := range 4 {
 			dir := whole.restart()
 			s := mustOpen(t, dir)
 			dir.dieAfter(n)
@@ -73,6 +74,9 @@ func TestSealCrash(t *testing.T) {
 			for err := error(nil); err == nil && last < 60; {
 				if err = appendOne(s, testRequest(last+1, sizes(last+1))); err == nil {
 					last++
+				}
+				for round%2 == 0 && !caughtUp(dir) {
+					runtime.Gosched()
 				}
 			}
 			s.Close()
@@ -102,6 +106,16 @@ func TestSealCrash(t *testing.T) {
 	if found["half made"] == 0 || found["all"] == 0 || found["missing"] == 0 {
 		t.Fatalf("found after power loss: %v: not everything was met", found)
 	}
+}
+
+// caughtUp reports whether whoever makes contents files has no more to do: all are
+// there, or the power is gone.
+func caughtUp(dir *crashFS) bool {
+	dir.mu.Lock()
+	dead := dir.dead
+	dir.mu.Unlock()
+	numbers, _ := segmentNumbers(dir)
+	return dead || len(listed(dir)) >= len(numbers)-1
 }
 
 // slowFS is a directory in which contents files cannot be made, or take long.
