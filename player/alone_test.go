@@ -155,8 +155,8 @@ func TestPartsAroundLosses(t *testing.T) {
 	}
 	l := s.player(t)
 	ix := openIndex(t, l, "")
-	for _, seq := range []int{50, 120, len(m.after) - 1} {
-		comparePast(t, openPast(t, ix, resolve(t, l, fmt.Sprint("seq:", seq))), m.after[seq], fmt.Sprint("seq:", seq))
+	for _, seq := range []int{50, 120, m.last()} {
+		comparePast(t, openPast(t, ix, resolve(t, l, fmt.Sprint("seq:", seq))), m.after(seq), fmt.Sprint("seq:", seq))
 	}
 }
 

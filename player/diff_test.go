@@ -16,22 +16,22 @@ func TestDiff(t *testing.T) {
 	ix := openIndex(t, l, "")
 	rng := rand.New(rand.NewPCG(71, 1))
 	for range 60 {
-		a, b := 1+rng.IntN(len(m.after)-1), 1+rng.IntN(len(m.after)-1)
+		a, b := 1+rng.IntN(m.last()), 1+rng.IntN(m.last())
 		was, is := openPast(t, ix, resolve(t, l, fmt.Sprint("seq:", a))), openPast(t, ix, resolve(t, l, fmt.Sprint("seq:", b)))
-		got, end, lastData := bytes.Clone(m.after[a]), int64(0), false
+		got, want, end, lastData := m.after(a), m.after(b), int64(0), false
 		is.Diff(was, func(off, n int64, data bool) bool {
 			if n <= 0 || off < end || off == end && off > 0 && data == lastData {
 				t.Errorf("seq:%d to %d: %d bytes at %d behind %d", a, b, n, off, end)
 			}
 			end, lastData = off+n, data
 			if data {
-				copy(got[off:end], m.after[b][off:end])
+				copy(got[off:end], want[off:end])
 			} else {
 				clear(got[off:end])
 			}
 			return true
 		})
-		if !bytes.Equal(got, m.after[b]) {
+		if !bytes.Equal(got, want) {
 			t.Errorf("seq:%d to %d: the difference does not make one of the other", a, b)
 		}
 		if a == b && end != 0 {
@@ -93,14 +93,14 @@ func TestChanges(t *testing.T) {
 	ix := openIndex(t, l, "")
 	rng := rand.New(rand.NewPCG(76, 1))
 	for range 40 {
-		a, b := 1+rng.IntN(len(m.after)-1), 1+rng.IntN(len(m.after)-1)
+		a, b := 1+rng.IntN(m.last()), 1+rng.IntN(m.last())
 		was, is := openPast(t, ix, resolve(t, l, fmt.Sprint("seq:", a))), openPast(t, ix, resolve(t, l, fmt.Sprint("seq:", b)))
-		got, seen := bytes.Clone(m.after[a]), make([]bool, diskSize)
+		before, got, seen := m.after(a), m.after(a), make([]bool, diskSize)
 		err := is.Changes(t.Context(), was, func(off, n int64, data []byte) error {
 			if data == nil {
 				data = make([]byte, n)
 			}
-			if int64(len(data)) != n || bytes.Equal(data, m.after[a][off:off+n]) {
+			if int64(len(data)) != n || bytes.Equal(data, before[off:off+n]) {
 				t.Errorf("seq:%d to %d: %d bytes at %d did not change", a, b, n, off)
 			}
 			for i := off; i < off+n; i++ {
@@ -112,7 +112,7 @@ func TestChanges(t *testing.T) {
 			copy(got[off:], data)
 			return nil
 		})
-		if err != nil || !bytes.Equal(got, m.after[b]) {
+		if err != nil || !bytes.Equal(got, m.after(b)) {
 			t.Errorf("seq:%d to %d: the changes do not make one of the other (%v)", a, b, err)
 		}
 	}

@@ -28,7 +28,7 @@ func TestRestoreGoesOn(t *testing.T) {
 	ix := openIndex(t, l, "")
 	rng := rand.New(rand.NewPCG(51, 1))
 	for round := range 40 {
-		seq := 20 + rng.IntN(len(m.after)-20)
+		seq := 20 + rng.IntN(m.last()-19)
 		restore := eitherWay(t, ix, resolve(t, l, fmt.Sprint("seq:", seq)), round)
 		g, floor, endings := newTarget(t, 0), tlog.Position(0), 0
 		for {
@@ -56,7 +56,7 @@ func TestRestoreGoesOn(t *testing.T) {
 				t.Fatalf("round %d: %v", round, err)
 			}
 		}
-		if !bytes.Equal(g.b, m.after[seq]) {
+		if !bytes.Equal(g.b, m.after(seq)) {
 			t.Errorf("round %d: seq:%d after %d endings differs from the model", round, seq, endings)
 		}
 	}

@@ -61,7 +61,8 @@ func TestPastIsTheModel(t *testing.T) {
 	m := s.write(t, 120, 7)
 	l := s.player(t)
 	ix := openIndex(t, l, t.TempDir())
-	for seq := 1; seq < len(m.after); seq++ {
+	for seq := 1; seq <= m.last(); seq++ {
+		disk := m.after(seq)
 		p := resolve(t, l, fmt.Sprint("seq:", seq))
 		for _, w := range []string{fmt.Sprint("seq:", seq), p.Time.UTC().Format(time.RFC3339Nano), p.Time.Add(time.Nanosecond).UTC().Format(time.RFC3339Nano)} {
 			got, err := ix.Resolve(t.Context(), when(t, w), player.SnapAny)
@@ -70,7 +71,7 @@ func TestPastIsTheModel(t *testing.T) {
 			}
 		}
 		past := openPast(t, ix, p)
-		comparePast(t, past, m.after[seq], fmt.Sprint("seq:", seq))
+		comparePast(t, past, disk, fmt.Sprint("seq:", seq))
 		live, stored, positions := past.Need()
 		ix.Piecemeal(1 << (seq % 8))
 		if a, b, c, err := ix.Need(p); err != nil || a != live || b != stored || c != positions {
@@ -83,8 +84,8 @@ func TestPastIsTheModel(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if !bytes.Equal(g.b, m.after[seq]) || report.Bytes != live || report.DiskSize != diskSize {
-					t.Errorf("seq:%d by the %s, fresh: %v: restored disk is the model: %v, %d bytes, %d are alive, of a disk of %d", seq, name, fresh, bytes.Equal(g.b, m.after[seq]), report.Bytes, live, report.DiskSize)
+				if !bytes.Equal(g.b, disk) || report.Bytes != live || report.DiskSize != diskSize {
+					t.Errorf("seq:%d by the %s, fresh: %v: restored disk is the model: %v, %d bytes, %d are alive, of a disk of %d", seq, name, fresh, bytes.Equal(g.b, disk), report.Bytes, live, report.DiskSize)
 				}
 			}
 		}
@@ -153,8 +154,9 @@ func TestPastReadsAtRandom(t *testing.T) {
 	var wg sync.WaitGroup
 	for g := range 4 {
 		rng := rand.New(rand.NewPCG(9, uint64(g)))
-		seq := 1 + rng.IntN(len(m.after)-1)
+		seq := 1 + rng.IntN(m.last())
 		past := openPast(t, ix, resolve(t, l, fmt.Sprint("seq:", seq)))
+		disk := m.after(seq)
 		wg.Go(func() {
 			for range 300 {
 				off := rng.Int64N(diskSize)
@@ -168,7 +170,7 @@ func TestPastReadsAtRandom(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				want := m.after[seq][off : off+int64(len(b))]
+				want := disk[off : off+int64(len(b))]
 				if !bytes.Equal(b, want) {
 					t.Errorf("seq:%d: %d bytes at %d differ from the model", seq, len(b), off)
 				}
@@ -250,12 +252,12 @@ func TestIndexDamaged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		seq := 1 + rng.IntN(len(m.after)-1)
+		seq := 1 + rng.IntN(m.last())
 		p, err := ix.Point(tlog.Sequence(seq))
 		if err != nil {
 			t.Fatal(err)
 		}
-		comparePast(t, openPast(t, ix, p), m.after[seq], fmt.Sprintf("damage %d", i))
+		comparePast(t, openPast(t, ix, p), m.after(seq), fmt.Sprintf("damage %d", i))
 		if err := ix.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -315,7 +317,7 @@ func TestSnapToFlush(t *testing.T) {
 	for _, p := range m.points {
 		marks[p.Sequence] = true
 	}
-	for seq := tlog.Sequence(1); int(seq) < len(m.after); seq++ {
+	for seq := tlog.Sequence(1); int(seq) <= m.last(); seq++ {
 		p, err := ix.Point(seq)
 		if err != nil {
 			t.Fatal(err)

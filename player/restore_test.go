@@ -35,10 +35,10 @@ func TestRestoreEveryMoment(t *testing.T) {
 	s := newStore(t)
 	m := s.write(t, 120, 1)
 	l := s.player(t)
-	if got, want := int(l.Info().Last), len(m.after)-1; got != want {
+	if got, want := int(l.Info().Last), m.last(); got != want {
 		t.Fatalf("the log ends at %d, want %d", got, want)
 	}
-	for seq := 1; seq < len(m.after); seq++ {
+	for seq := 1; seq <= m.last(); seq++ {
 		p := resolve(t, l, fmt.Sprint("seq:", seq))
 		byTime := resolve(t, l, p.Time.UTC().Format(time.RFC3339Nano))
 		justAfter := resolve(t, l, p.Time.Add(time.Nanosecond).UTC().Format(time.RFC3339Nano))
@@ -49,7 +49,7 @@ func TestRestoreEveryMoment(t *testing.T) {
 		if _, err := l.Restore(t.Context(), p, g, player.RestoreOptions{}); err != nil {
 			t.Fatalf("seq:%d: %v", seq, err)
 		}
-		if !bytes.Equal(g.b, m.after[seq]) {
+		if !bytes.Equal(g.b, m.after(seq)) {
 			t.Errorf("seq:%d: the restored disk differs from the model", seq)
 		}
 	}
@@ -198,17 +198,17 @@ func TestReplay(t *testing.T) {
 	l := s.player(t)
 	last := l.Info().Last
 	for _, from := range m.points {
-		d := &model{disk: append([]byte(nil), m.after[from.Sequence]...)}
+		d := m.after(int(from.Sequence))
 		next := from.Sequence + 1
 		err := l.Replay(t.Context(), from.Sequence, from.Chain, last, func(r *tlog.Record) error {
 			if r.Sequence != next {
 				t.Errorf("record %d, want %d", r.Sequence, next)
 			}
 			next++
-			d.apply(r.Operation, r.Offset, r.Size, r.Data)
+			(&change{r.Operation, r.Offset, r.Size, r.Data}).apply(d)
 			return nil
 		})
-		if err != nil || next != last+1 || !bytes.Equal(d.disk, m.disk) {
+		if err != nil || next != last+1 || !bytes.Equal(d, m.disk) {
 			t.Fatalf("replay after %d ended before %d: %v", from.Sequence, next, err)
 		}
 		other := from.Chain
@@ -258,19 +258,19 @@ func TestRestoreThenOn(t *testing.T) {
 	l := s.player(t)
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 20 {
-		last := len(m.after) - 1
+		last := m.last()
 		a := 1 + rng.IntN(last)
 		b := a + rng.IntN(last-a+1)
 		g := newTarget(t, 0xee)
 		if _, err := l.Restore(t.Context(), resolve(t, l, fmt.Sprint("seq:", a)), g, player.RestoreOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		d := &model{disk: g.b}
+		d := g.b
 		err := l.Replay(t.Context(), tlog.Sequence(a), tlog.Hash{}, tlog.Sequence(b), func(r *tlog.Record) error {
-			d.apply(r.Operation, r.Offset, r.Size, r.Data)
+			(&change{r.Operation, r.Offset, r.Size, r.Data}).apply(d)
 			return nil
 		})
-		if err != nil || !bytes.Equal(d.disk, m.after[b]) || !bytes.Equal(d.disk, restored(t, l, b)) {
+		if err != nil || !bytes.Equal(d, m.after(b)) || !bytes.Equal(d, restored(t, l, b)) {
 			t.Fatalf("from %d on to %d is another disk: %v", a, b, err)
 		}
 	}
