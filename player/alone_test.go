@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"tlog"
 	"tlog/player"
@@ -71,41 +72,45 @@ func (s *store) watched(t *testing.T) (*player.Log, counted) {
 }
 
 // TestRecordsByThemselves reads a piece of a record of each position without
-// reading one position whole; parts that were changed are not believed.
+// reading one position whole; parts that were changed are not believed. As in
+// the tests below time stands still while anybody works: a server that lets a part
+// wait for 250 ms, as any does on a busy machine, would not be asked for a while.
 func TestRecordsByThemselves(t *testing.T) {
 	s := newStore(t)
 	m := s.write(t, 150, 70)
-	l, c := s.watched(t)
-	ix := openIndex(t, l, "")
-	p := resolve(t, l, "latest")
-	for _, spoil := range []bool{false, true} {
-		c.spoil.Store(spoil)
-		past := openPast(t, ix, p)
-		c.whole.Store(0)
-		c.parts.Store(0)
-		pieces := 0
-		past.Extents(0, past.Size(), func(off, n int64, data bool) bool {
-			if data && n >= 100 {
-				b := make([]byte, 50)
-				if err := past.ReadAt(t.Context(), b, off+n/2); err != nil {
-					t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		l, c := s.watched(t)
+		ix := openIndex(t, l, "")
+		p := resolve(t, l, "latest")
+		for _, spoil := range []bool{false, true} {
+			c.spoil.Store(spoil)
+			past := openPast(t, ix, p)
+			c.whole.Store(0)
+			c.parts.Store(0)
+			pieces := 0
+			past.Extents(0, past.Size(), func(off, n int64, data bool) bool {
+				if data && n >= 100 {
+					b := make([]byte, 50)
+					if err := past.ReadAt(t.Context(), b, off+n/2); err != nil {
+						t.Fatal(err)
+					}
+					if !bytes.Equal(b, m.disk[off+n/2:][:50]) {
+						t.Errorf("spoiled %v: 50 bytes at %d are not the disk's", spoil, off+n/2)
+					}
+					pieces++
 				}
-				if !bytes.Equal(b, m.disk[off+n/2:][:50]) {
-					t.Errorf("spoiled %v: 50 bytes at %d are not the disk's", spoil, off+n/2)
-				}
-				pieces++
+				return true
+			})
+			switch parts, whole := c.parts.Load(), c.whole.Load(); {
+			case pieces < 5 || parts == 0 || !spoil && parts < int64(pieces)/2:
+				t.Errorf("spoiled %v: %d parts were read for %d pieces", spoil, parts, pieces)
+			case !spoil && whole > int64(pieces)/2:
+				t.Errorf("%d whole shards were read for %d pieces", whole, pieces)
+			case spoil && whole == 0:
+				t.Error("nothing else was read in place of what was spoiled")
 			}
-			return true
-		})
-		switch parts, whole := c.parts.Load(), c.whole.Load(); {
-		case pieces < 5 || parts == 0 || !spoil && parts < int64(pieces)/2:
-			t.Errorf("spoiled %v: %d parts were read for %d pieces", spoil, parts, pieces)
-		case !spoil && whole > int64(pieces)/2:
-			t.Errorf("%d whole shards were read for %d pieces", whole, pieces)
-		case spoil && whole == 0:
-			t.Error("nothing else was read in place of what was spoiled")
 		}
-	}
+	})
 }
 
 // TestSparsePositionsAreReadByRecord overwrites a disk until its old positions
@@ -113,22 +118,24 @@ func TestRecordsByThemselves(t *testing.T) {
 func TestSparsePositionsAreReadByRecord(t *testing.T) {
 	s := newStore(t)
 	m := s.write(t, 600, 71)
-	l, c := s.watched(t)
-	past := openPast(t, openIndex(t, l, ""), resolve(t, l, "latest"))
-	_, _, positions := past.Need()
-	c.whole.Store(0)
-	got := make([]byte, diskSize)
-	err := past.Each(t.Context(), nil, func(off int64, data []byte) error {
-		copy(got[off:], data)
-		return nil
+	synctest.Test(t, func(t *testing.T) {
+		l, c := s.watched(t)
+		past := openPast(t, openIndex(t, l, ""), resolve(t, l, "latest"))
+		_, _, positions := past.Need()
+		c.whole.Store(0)
+		got := make([]byte, diskSize)
+		err := past.Each(t.Context(), nil, func(off int64, data []byte) error {
+			copy(got[off:], data)
+			return nil
+		})
+		if err != nil || !bytes.Equal(got, m.disk) {
+			t.Errorf("the pieces make the model's disk: %v, %v", bytes.Equal(got, m.disk), err)
+		}
+		// Two data shards make a position.
+		if whole := c.whole.Load() / 2; c.parts.Load() == 0 || whole > int64(positions)*9/10 {
+			t.Errorf("%d of %d positions were read whole, %d parts of others", whole, positions, c.parts.Load())
+		}
 	})
-	if err != nil || !bytes.Equal(got, m.disk) {
-		t.Errorf("the pieces make the model's disk: %v, %v", bytes.Equal(got, m.disk), err)
-	}
-	// Two data shards make a position.
-	if whole := c.whole.Load() / 2; c.parts.Load() == 0 || whole > int64(positions)*9/10 {
-		t.Errorf("%d of %d positions were read whole, %d parts of others", whole, positions, c.parts.Load())
-	}
 }
 
 // TestPartsAroundLosses reads by parts while servers are away or damaged.
@@ -166,14 +173,16 @@ func TestPartsAroundLosses(t *testing.T) {
 func TestMemoryOfLateAnswers(t *testing.T) {
 	s := newStore(t)
 	s.write(t, 300, 74)
-	l, c := s.watched(t)
-	past := openPast(t, openIndex(t, l, ""), resolve(t, l, "latest"))
-	for _, stall := range []bool{false, true} {
-		c.stall.Store(stall)
-		if read, kept := past.PeekAll(t.Context()); read == stall || kept == stall {
-			t.Errorf("servers do not answer: %v: all was read: %v, its memory is kept: %v", stall, read, kept)
+	synctest.Test(t, func(t *testing.T) {
+		l, c := s.watched(t)
+		past := openPast(t, openIndex(t, l, ""), resolve(t, l, "latest"))
+		for _, stall := range []bool{false, true} {
+			c.stall.Store(stall)
+			if read, kept := past.PeekAll(t.Context()); read == stall || kept == stall {
+				t.Errorf("servers do not answer: %v: all was read: %v, its memory is kept: %v", stall, read, kept)
+			}
 		}
-	}
+	})
 }
 
 // TestPartsOfSlowServers reads by parts from servers that do not answer: each is
@@ -181,25 +190,27 @@ func TestMemoryOfLateAnswers(t *testing.T) {
 func TestPartsOfSlowServers(t *testing.T) {
 	s := newStore(t)
 	m := s.write(t, 150, 73)
-	l, c := s.watched(t)
-	past := openPast(t, openIndex(t, l, ""), resolve(t, l, "latest"))
-	c.parts.Store(0)
-	c.stall.Store(true)
-	pieces := int64(0)
-	past.Extents(0, past.Size(), func(off, n int64, data bool) bool {
-		if data {
-			b := make([]byte, min(n, 50))
-			if err := past.ReadAt(t.Context(), b, off); err != nil {
-				t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		l, c := s.watched(t)
+		past := openPast(t, openIndex(t, l, ""), resolve(t, l, "latest"))
+		c.parts.Store(0)
+		c.stall.Store(true)
+		pieces := int64(0)
+		past.Extents(0, past.Size(), func(off, n int64, data bool) bool {
+			if data {
+				b := make([]byte, min(n, 50))
+				if err := past.ReadAt(t.Context(), b, off); err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(b, m.disk[off:][:len(b)]) {
+					t.Errorf("%d bytes at %d are not the disk's", len(b), off)
+				}
+				pieces++
 			}
-			if !bytes.Equal(b, m.disk[off:][:len(b)]) {
-				t.Errorf("%d bytes at %d are not the disk's", len(b), off)
-			}
-			pieces++
+			return true
+		})
+		if parts := c.parts.Load(); parts == 0 || parts > int64(len(s.dirs)) || pieces < 3*int64(len(s.dirs)) {
+			t.Errorf("%d parts were asked for, of %d servers that do not answer, for %d pieces", parts, len(s.dirs), pieces)
 		}
-		return true
 	})
-	if parts := c.parts.Load(); parts == 0 || parts > int64(len(s.dirs)) || pieces < 3*int64(len(s.dirs)) {
-		t.Errorf("%d parts were asked for, of %d servers that do not answer, for %d pieces", parts, len(s.dirs), pieces)
-	}
 }
