@@ -255,9 +255,13 @@ func TestHydrationEnds(t *testing.T) {
 	if !strings.Contains(log.String(), "hydration ended early") || !strings.Contains(log.String(), "position 9 is damaged") {
 		t.Errorf("log: %s", log.String())
 	}
-	src.damaged, src.between = 0, func() { d.stop() }
+	// Hydration waits at its first piece for the disk, and then ends it.
+	begun, opened := make(chan struct{}), make(chan struct{})
+	src.damaged, src.between = 0, func() { close(begun); <-opened; d.stop() }
 	log.Reset()
 	d = openDisk(t, src, func(c *Config) { c.Hydrate, c.Logger = true, slog.New(slog.NewTextHandler(&log, nil)) })
+	close(opened)
+	<-begun
 	closeDisk(t, d)
 	if log.Len() > 0 {
 		t.Errorf("closed meanwhile, and the log says: %s", log.String())
