@@ -103,7 +103,7 @@ func TestNothingIsSavedOfAFullDisk(t *testing.T) {
 		if _, err := restore(t.Context(), full, o); !errors.Is(err, errFull) {
 			t.Fatalf("room for %d bytes: %v", room, err)
 		}
-		o.Below, full.written = floor, make([]bool, diskSize) // what is not behind the floor is written again
+		o.Below, full.written = floor, make([]byte, diskSize) // what is not behind the floor is written again
 		if _, err := restore(t.Context(), full.target, o); err != nil || !bytes.Equal(full.b, m.disk) {
 			t.Errorf("room for %d bytes: from position %d on the disk is the model: %v, %v", room, floor, bytes.Equal(full.b, m.disk), err)
 		}

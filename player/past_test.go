@@ -102,6 +102,8 @@ func byIndex(ix *player.Index, past *player.Past) map[string]restoreFunc {
 	}
 }
 
+var zeroes = make([]byte, diskSize)
+
 func comparePast(t *testing.T, past *player.Past, want []byte, name string) {
 	t.Helper()
 	if past.Size() != int64(len(want)) {
@@ -130,8 +132,8 @@ func comparePast(t *testing.T, past *player.Past, want []byte, name string) {
 	}
 	clear(b)
 	err := past.Each(t.Context(), nil, func(off int64, data []byte) error {
-		if i := bytes.IndexFunc(b[off:off+int64(len(data))], func(r rune) bool { return r != 0 }); i >= 0 {
-			return fmt.Errorf("%s: byte %d comes twice", name, off+int64(i))
+		if !bytes.Equal(b[off:off+int64(len(data))], zeroes[:len(data)]) {
+			return fmt.Errorf("%s: a byte of %d at %d comes twice", name, len(data), off)
 		}
 		copy(b[off:], data)
 		return nil
