@@ -64,11 +64,17 @@ func wrong(ts *testscript.TestScript, _ bool, args []string) {
 // returns its exit code.
 func started(t *testing.T, args ...string) (where, addr string, stop func() int) {
 	t.Helper()
+	return startedWith(t, io.Discard, args...)
+}
+
+// startedWith is started with a writer that gets the log.
+func startedWith(t *testing.T, log io.Writer, args ...string) (where, addr string, stop func() int) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	out, in := io.Pipe()
 	code := make(chan int, 1)
 	go func() {
-		c := command(in, io.Discard)
+		c := command(in, log)
 		c.SetArgs(args)
 		err := c.ExecuteContext(ctx)
 		_ = in.CloseWithError(err)
@@ -177,16 +183,21 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
-func TestMetrics(t *testing.T) {
-	probe, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free, most likely
-	if err != nil {
-		t.Fatal(err)
+// metricsURL is a log that gives the address of the metrics as soon as it has it.
+type metricsURL chan string
+
+func (m metricsURL) Write(line []byte) (int, error) {
+	if _, url, ok := strings.Cut(string(line), " msg=metrics url="); ok {
+		m <- strings.TrimSpace(url)
 	}
-	metrics := probe.Addr().String()
-	_ = probe.Close()
-	_, addr, stop := started(t, "--memory", "--listen", "127.0.0.1:0", "--metrics-listen", metrics)
+	return len(line), nil
+}
+
+func TestMetrics(t *testing.T) {
+	log := make(metricsURL, 1)
+	_, addr, stop := startedWith(t, log, "--memory", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")
 	hello(t, "tcp", addr)
-	resp, err := http.Get("http://" + metrics + "/metrics")
+	resp, err := http.Get(<-log)
 	if err != nil {
 		t.Fatal(err)
 	}
