@@ -78,7 +78,7 @@ func TestBookmarksAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	out := p.ctl(t, 0, "bookmark", "--list", "--json")
+	out := result(t, bin(t, "tlogctl"), append([]string{"bookmark", "--list", "--json"}, p.flags...)...)
 	if n := strings.Count(out, "\n"); n != writers*each {
 		t.Errorf("%d bookmarks of %d:\n%s", n, writers*each, out)
 	}

@@ -128,13 +128,12 @@ func (c *cuts) look(t *testing.T, at time.Time, snap string) {
 
 // restore restores the group into dir and returns the cut's time.
 func (c *cuts) restore(t *testing.T, dir string, at time.Time, snap string) time.Time {
-	out := run(t, bin(t, "tlogctl"), append([]string{"restore", "--group", "guest", "--at", at.Format(time.RFC3339Nano), "--snap-to", snap,
+	out := result(t, bin(t, "tlogctl"), append([]string{"restore", "--group", "guest", "--at", at.Format(time.RFC3339Nano), "--snap-to", snap,
 		"--to", dir, "--json", "--index", c.index}, c.pool.flags...)...)
 	var cut struct {
 		Time time.Time `json:"cut_time"`
 	}
-	// What is said of a moment that is moved stands before the first object.
-	if err := json.NewDecoder(strings.NewReader(out[max(0, strings.Index(out, "{")):])).Decode(&cut); err != nil {
+	if err := json.NewDecoder(strings.NewReader(out)).Decode(&cut); err != nil { // the first disk's
 		t.Fatalf("tlogctl restore --json: %v\n%s", err, out)
 	}
 	return cut.Time

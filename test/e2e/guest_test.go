@@ -139,8 +139,8 @@ type flushMark struct {
 // has them from the index, lists the same.
 func flushMarks(t testing.TB, p *pool, vdisk string) []flushMark {
 	t.Helper()
-	marks := decodeMarks(t, run(t, bin(t, "tlogctl"), append([]string{"dump", vdisk, "--json"}, p.flags...)...))
-	listed := decodeMarks(t, run(t, bin(t, "tlogctl"), append([]string{"points", vdisk, "--json", "--index", t.TempDir()}, p.flags...)...))
+	marks := decodeMarks(t, result(t, bin(t, "tlogctl"), append([]string{"dump", vdisk, "--json"}, p.flags...)...))
+	listed := decodeMarks(t, result(t, bin(t, "tlogctl"), append([]string{"points", vdisk, "--json", "--index", t.TempDir()}, p.flags...)...))
 	if !slices.EqualFunc(marks, listed, func(a, b flushMark) bool { return a.Sequence == b.Sequence && a.Time.Equal(b.Time) }) {
 		t.Errorf("the log of %s has %d flush points, tlogctl points lists %d, or others", vdisk, len(marks), len(listed))
 	}

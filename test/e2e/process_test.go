@@ -173,20 +173,39 @@ func run(t testing.TB, name string, args ...string) string {
 	return out
 }
 
+// result runs a program to its end, fails the test unless it succeeds, and
+// returns its standard output alone: what takes more than five seconds tells how
+// far it is beside that.
+func result(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	var out, beside output
+	if code := finish(t, &out, &beside, name, args...); code != 0 {
+		t.Fatalf("%s %s: exit code %d\n%s%s", name, strings.Join(args, " "), code, tail(out.String()), tail(beside.String()))
+	}
+	return out.String()
+}
+
 // try runs a program to its end and returns what it printed and its exit code.
 func try(t testing.TB, name string, args ...string) (string, int) {
+	t.Helper()
+	var out output
+	code := finish(t, &out, &out, name, args...)
+	return out.String(), code
+}
+
+// finish runs a program to its end and returns its exit code.
+func finish(t testing.TB, out, errs *output, name string, args ...string) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
-	var out output
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout, cmd.Stderr = out, errs
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("%s: %v", name, err)
 	}
-	return out.String(), cmd.ProcessState.ExitCode()
+	return cmd.ProcessState.ExitCode()
 }
 
 // freeAddr is a loopback address nobody listens on.

@@ -98,6 +98,11 @@ func (s *stack) mustCtl(args ...string) string {
 	return run(s.t, bin(s.t, "tlogctl"), append(args, s.pool.flags...)...)
 }
 
+func (s *stack) result(args ...string) string {
+	s.t.Helper()
+	return result(s.t, bin(s.t, "tlogctl"), append(args, s.pool.flags...)...)
+}
+
 // TestRestoredMomentsAreTheModel restores 200 moments by the index, while the disk
 // is written, by sequence and by time, mounts each of them, and compares both with
 // the model.
@@ -118,7 +123,7 @@ func TestRestoredMomentsAreTheModel(t *testing.T) {
 				if i%4 == 0 {
 					at = timeOf(t, s, seq)
 				}
-				out := s.mustCtl("restore", vdisk, "--to", image, "--at", at, "--snap-to", "any", "--force", "--json")
+				out := s.result("restore", vdisk, "--to", image, "--at", at, "--snap-to", "any", "--force", "--json")
 				var r struct {
 					Index    bool `json:"by_index"`
 					Sequence int  `json:"sequence"`
@@ -152,7 +157,7 @@ func (m *mounts) compare(at string, want []byte) {
 func timeOf(t testing.TB, s *stack, seq int) string {
 	t.Helper()
 	var r struct{ Time time.Time }
-	out := s.mustCtl("dump", vdisk, "--json", "--from", fmt.Sprint(seq), "--to", fmt.Sprint(seq))
+	out := s.result("dump", vdisk, "--json", "--from", fmt.Sprint(seq), "--to", fmt.Sprint(seq))
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +184,7 @@ func TestRollback(t *testing.T) {
 				Data   int64 `json:"data_bytes"`
 				Zeroed int64 `json:"zeroed_bytes"`
 			}
-			out := s.mustCtl(append(args, "--takeover", "--json")...)
+			out := s.result(append(args, "--takeover", "--json")...)
 			if err := json.Unmarshal([]byte(out), &r); err != nil {
 				t.Fatal(err)
 			}

@@ -148,7 +148,7 @@ func (s *stack) mark(name string) moment {
 
 func lastSequence(t testing.TB, p *pool) string {
 	t.Helper()
-	out := run(t, bin(t, "tlogctl"), append([]string{"info", vdisk, "--json"}, p.flags...)...)
+	out := result(t, bin(t, "tlogctl"), append([]string{"info", vdisk, "--json"}, p.flags...)...)
 	var info struct {
 		Last json.Number `json:"last_sequence"`
 	}
