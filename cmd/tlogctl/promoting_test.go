@@ -94,7 +94,7 @@ func TestPromote(t *testing.T) {
 		at     tlog.Sequence
 		writes int
 	}{"little": {40, 5}, "much": {17, 200}, "nothing": {9, 0}} {
-		file, disk := overlay(t, dir, "vm", c.at, after[c.at], c.writes, as)
+		file, disk := overlay(t, dir, "vm", c.at, after(c.at), c.writes, as)
 		mustCtl(t, dir, "promote", file, name)
 		sameDisk(t, dir, name, "latest", saved(t, disk))
 		seen := make([]bool, len(disk))
@@ -112,14 +112,14 @@ func TestPromote(t *testing.T) {
 		mustCtl(t, dir, "verify", name)
 		refused(t, dir, storage.ExitFailed, "records already", "promote", file, name)
 	}
-	sameDisk(t, dir, "vm", "latest", saved(t, after[40]))
+	sameDisk(t, dir, "vm", "latest", saved(t, after(40)))
 }
 
 // TestPromoteResume goes on with a promotion that was interrupted.
 func TestPromoteResume(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	after := newSource(t, dir, "vm", 40, 4)
-	file, disk := overlay(t, dir, "vm", 30, after[30], 40, as)
+	file, disk := overlay(t, dir, "vm", 30, after(30), 40, as)
 	mustCtl(t, dir, "promote", file, "whole")
 	want := records(t, dir, "whole")
 	for _, n := range []int{1, len(want) / 2, len(want) - 1} {
@@ -147,11 +147,11 @@ func TestPromoteRefuses(t *testing.T) {
 		"ends at seq:10":  {storage.ExitIntegrity, func(m *past.Moment) { m.Sequence = 11 }},
 		"no such vdisk":   {storage.ExitFailed, func(m *past.Moment) { m.Vdisk = "gone" }},
 	} {
-		file, _ := overlay(t, dir, "vm", 10, after[10], 3, c.change)
+		file, _ := overlay(t, dir, "vm", 10, after(10), 3, c.change)
 		refused(t, dir, c.code, says, "promote", file, "new")
 	}
-	refused(t, dir, storage.ExitFailed, "neither an overlay", "promote", saved(t, after[1]), "new")
-	file, _ := overlay(t, dir, "vm", 10, after[10], 3, as)
+	refused(t, dir, storage.ExitFailed, "neither an overlay", "promote", saved(t, after(1)), "new")
+	file, _ := overlay(t, dir, "vm", 10, after(10), 3, as)
 	mounted, err := past.OpenOverlay(file)
 	if err != nil {
 		t.Fatal(err)
