@@ -274,6 +274,7 @@ func TestKill(t *testing.T) {
 	const rounds, ahead = 6, 12
 	acked := map[tlog.Position]int{}
 	next := tlog.Position(1)
+	late := 0 // on a busy machine
 	for round := range rounds {
 		type flight struct {
 			*stor.AppendRequest
@@ -291,7 +292,7 @@ func TestKill(t *testing.T) {
 		for killed := false; len(flights) > 0; flights = flights[1:] {
 			if err := <-flights[0].answer; err == nil {
 				acked[flights[0].Position] = len(flights[0].Body)
-			} else if !killed {
+			} else if late++; !killed && (tlog.ClassOf(err) != tlog.Transient || late > 1000) {
 				t.Fatalf("append %d: %v", flights[0].Position, err)
 			}
 			if !killed {

@@ -90,14 +90,18 @@ func (m *member) write(conn **nbd, rng *rand.Rand, slot, count uint64, stop <-ch
 	}
 }
 
-// depend writes a counter to a, and when that is acknowledged to b, and so on.
-func depend(a, b *member, slot uint64, stop <-chan struct{}) (count uint64) {
+// depend writes a counter to a, and when that is acknowledged to b, and so on;
+// begun is told of the first.
+func depend(a, b *member, slot uint64, begun *sync.WaitGroup, stop <-chan struct{}) (count uint64) {
 	rng := rand.New(rand.NewPCG(3, slot))
 	var toA, toB *nbd
 	defer func() { toA.close(); toB.close() }() // nbdkit waits for its clients
 	for count = 1; ; count++ {
 		if !a.write(&toA, rng, slot, count, stop) || !b.write(&toB, rng, slot, count, stop) {
 			return count
+		}
+		if count == 1 {
+			begun.Done()
 		}
 		select {
 		case <-stop:
@@ -169,17 +173,19 @@ func TestGroup(t *testing.T) {
 	clocks := filepath.Join(t.TempDir(), "clocks")
 	a, b := f.member("group-a", clocks), f.member("group-b", clocks)
 	stop := make(chan struct{})
-	var wg sync.WaitGroup
+	var wg, begun sync.WaitGroup
 	var mu sync.Mutex
 	total := uint64(0)
+	begun.Add(groupSlots)
 	for slot := range uint64(groupSlots) {
 		wg.Go(func() {
-			n := depend(a, b, slot, stop)
+			n := depend(a, b, slot, &begun, stop)
 			mu.Lock()
 			total += n
 			mu.Unlock()
 		})
 	}
+	begun.Wait()
 	pause := func() { <-time.After(2500 * time.Millisecond) }
 	pause()
 	a.checkLive()

@@ -55,11 +55,12 @@ func (p *pool) restored(t *testing.T, vdisk string) string {
 // last is a vdisk's last sequence; 0: it has no log yet.
 func (p *pool) last(t testing.TB, vdisk string) uint64 {
 	t.Helper()
-	out, code := try(t, bin(t, "tlogctl"), append([]string{"info", vdisk, "--json"}, p.flags...)...)
+	var out, beside output
+	code := finish(t, &out, &beside, bin(t, "tlogctl"), append([]string{"info", vdisk, "--json"}, p.flags...)...)
 	var info struct {
 		Last uint64 `json:"last_sequence"`
 	}
-	if code != 0 || json.Unmarshal([]byte(out), &info) != nil {
+	if code != 0 || json.Unmarshal([]byte(out.String()), &info) != nil {
 		return 0
 	}
 	return info.Last
@@ -76,12 +77,18 @@ func TestImportInterrupted(t *testing.T) {
 				vdisk := fmt.Sprint("vm-", int(sig))
 				importing := start(t, bin(t, "tlogctl"), append([]string{"import", image, vdisk}, p.flags...)...)
 				eventually(t, "records are logged", func() error {
-					if n := p.last(t, vdisk); n < 5 {
+					importing.pause() // it is not done before anybody has looked
+					n := p.last(t, vdisk)
+					if n < 5 {
+						importing.resume()
 						return fmt.Errorf("%d records", n)
 					}
 					return nil
 				})
 				importing.signal(sig)
+				if sig != syscall.SIGKILL {
+					importing.resume()
+				}
 				<-importing.done
 				if code := importing.cmd.ProcessState.ExitCode(); sig == syscall.SIGINT && (code != 1 || !strings.Contains(importing.out.String(), "--resume")) {
 					t.Errorf("^C: exit code %d: %s", code, importing.out.String())
