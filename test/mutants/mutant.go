@@ -86,6 +86,8 @@ var mutants = []mutant{
 		"m.cfg.Deep || bad ||", "m.cfg.Deep ||", core, "./internal/core/repair", "."},
 	{"a meta that is none hides the others", "stor/page.go",
 		"return a.err == nil || len(a.bad) > 0", "return a.err == nil", shell, "./stor", "Damaged|Repair"},
+	{"a change of the manifest that was cut short is left", "stor/replace.go",
+		"if next == nil || holders(answers, next) == 0 {", "if true {", shell, "./stor", "CutShort"},
 	{"contents of another state of a segment are believed", "stor/file/sealed.go",
 		"return ok && h.lsn == lsn && sum == c.sums[end]", "return ok && h.lsn == lsn && (true || sum == c.sums[end])", shell, "./stor/file", "Test.*Contents|TestSegmentDamaged"},
 	{"contents of a segment that will be written are left", "stor/file/sealed.go",
