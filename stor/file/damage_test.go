@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -167,4 +169,49 @@ func TestBitRot(t *testing.T) {
 			checkRefusesIfDamaged(t, s, n)
 		}
 	})
+}
+
+// goneFS is a directory that is wiped beside its reader: some segments are listed
+// and cannot be opened any more, at first or when they are opened again.
+type goneFS struct {
+	*crashFS
+	gone  map[string]int // opened so often before
+	after int
+}
+
+func (d *goneFS) open(name string, write bool) (file, error) {
+	if d.gone[name]++; strings.HasSuffix(name, segmentSuffix) && d.gone[name] > d.after {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return d.crashFS.open(name, write)
+}
+
+// TestWipedBesideAReader: the server is damaged; that it cannot be opened would
+// take the others with it.
+func TestWipedBesideAReader(t *testing.T) {
+	dir := newCrashFS(1)
+	s, err := open("whole", dir, Options{SegmentBytes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	initialise(t, s)
+	for p := tlog.Position(1); p <= 30; p++ {
+		if err := appendOne(s, testRequest(p, sizes(p))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close()
+	for after := range 2 {
+		r, err := open("gone", &goneFS{dir, map[string]int{}, after}, Options{ReadOnly: true})
+		if err != nil {
+			t.Fatalf("opened %d times before: %v", after, err)
+		}
+		if r.damage == nil || !strings.Contains(r.damage.Error(), "is gone") {
+			t.Errorf("opened %d times before: damage is %v", after, r.damage)
+		}
+		if _, _, err := r.Identify(t.Context()); err == nil {
+			t.Errorf("opened %d times before: it votes", after)
+		}
+		r.Close()
+	}
 }

@@ -1,7 +1,9 @@
 package file
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,10 +143,20 @@ func (s *scan) headers(numbers []uint64) ([]segmentHeader, error) {
 	return all, nil
 }
 
+// openSegment opens a segment that was listed. One that is gone by now is damage:
+// somebody wipes the directory beside a reader, which can do without it.
+func openSegment(dir fsys, number uint64) (file, error) {
+	f, err := dir.open(segmentName(number), false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, tlog.Corruptf("segment %d was listed, and is gone", number)
+	}
+	return f, err
+}
+
 // readSegmentHeader reads whichever copy of a segment's header is whole.
 func readSegmentHeader(fs fsys, number uint64) (segmentHeader, error) {
 	var h segmentHeader
-	f, err := fs.open(segmentName(number), false)
+	f, err := openSegment(fs, number)
 	if err != nil {
 		return h, err
 	}
@@ -192,7 +204,11 @@ func (s *scan) enter(h segmentHeader) {
 
 // scanSegment reads the current segment, h, to its end; after is the one behind it.
 func (s *scan) scanSegment(h, after *segmentHeader) error {
-	f, err := s.fs.open(segmentName(s.segment), false)
+	f, err := openSegment(s.fs, s.segment)
+	if tlog.ClassOf(err) == tlog.Corrupt {
+		s.damaged("%w", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -209,7 +209,11 @@ func (w *world) verify(l *ledger) error {
 			known = known || w.pool.name(i) == server
 		}
 		if !known {
-			w.violated(fmt.Errorf("vdisk %s: verify finds shard server %q damaged, which was not harmed: %v", l.vdisk, server, damaged[server]))
+			again, err := w.verifyOnce(l) // tells what was on its way from what is missing
+			if err != nil {
+				return err
+			}
+			w.violated(fmt.Errorf("vdisk %s: verify finds shard server %q damaged, which was not harmed: %v; looked at again: %v; lost are %v", l.vdisk, server, damaged[server], again, w.pool.lost))
 		}
 	}
 	if len(w.pool.lost) > 0 || len(damaged) > 0 {
