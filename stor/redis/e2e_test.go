@@ -274,7 +274,7 @@ func TestKill(t *testing.T) {
 	const rounds, ahead = 6, 12
 	acked := map[tlog.Position]int{}
 	next := tlog.Position(1)
-	late := 0 // on a busy machine
+	late := 0 // with the machine: what was on its way in three stalls, and no more
 	for round := range rounds {
 		type flight struct {
 			*stor.AppendRequest
@@ -292,8 +292,10 @@ func TestKill(t *testing.T) {
 		for killed := false; len(flights) > 0; flights = flights[1:] {
 			if err := <-flights[0].answer; err == nil {
 				acked[flights[0].Position] = len(flights[0].Body)
-			} else if late++; !killed && (tlog.ClassOf(err) != tlog.Transient || late > 1000) {
-				t.Fatalf("append %d: %v", flights[0].Position, err)
+			} else if !killed {
+				if late++; tlog.ClassOf(err) != tlog.Transient || late > 3*ahead {
+					t.Fatalf("append %d: %v, %d late", flights[0].Position, err, late)
+				}
 			}
 			if !killed {
 				send()
